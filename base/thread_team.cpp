@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/thread_team.h"
+
+#include <algorithm>
+#include <exception>
+
+#include "base/error.h"
+
+namespace unmask {
+namespace {
+
+constexpr int kSpins = 2000;  // some 20 us: as long as a wake-up through the kernel costs
+
+/// Waits until `value` differs from `old`: spins briefly, then sleeps.
+std::uint32_t wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (const auto now = value.load(std::memory_order_acquire); now != old) {
+      return now;
+    }
+    __builtin_ia32_pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+  return value.load(std::memory_order_acquire);
+}
+
+}  // namespace
+
+ThreadTeam::ThreadTeam(int num_threads) : num_threads_(std::max(1, num_threads)) {
+  errors_.resize(static_cast<std::size_t>(num_threads_));
+  for (int member = 1; member < num_threads_; ++member) {
+    threads_.emplace_back([this, member] { work(member); });
+  }
+}
+
+ThreadTeam::~ThreadTeam() {
+  stop_ = true;
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (auto& thread : threads_) {
+    thread.join();
+  }
+}
+
+void ThreadTeam::work(int member) {
+  std::uint32_t seen = 0;
+  while (true) {
+    seen = wait_for_change(generation_, seen);
+    if (stop_) {
+      return;
+    }
+    try {
+      (*body_)(member);
+    } catch (...) {
+      errors_[static_cast<std::size_t>(member)] = std::current_exception();
+    }
+    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      running_.notify_one();
+    }
+  }
+}
+
+void ThreadTeam::run(const std::function<void(int)>& body) {
+  if (num_threads_ == 1) {
+    body(0);
+    return;
+  }
+  body_ = &body;
+  running_.store(static_cast<std::uint32_t>(num_threads_ - 1), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  try {
+    body(0);
+  } catch (...) {
+    errors_[0] = std::current_exception();
+  }
+  for (auto left = running_.load(std::memory_order_acquire); left != 0;) {
+    left = wait_for_change(running_, left);
+  }
+  for (auto& error : errors_) {
+    if (error) {
+      const auto first = std::exchange(error, nullptr);
+      std::fill(errors_.begin(), errors_.end(), nullptr);
+      std::rethrow_exception(first);
+    }
+  }
+}
+
+void ThreadTeam::for_each(std::int64_t count, const std::function<void(std::int64_t)>& body) {
+  if (count <= 1 || num_threads_ == 1) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      body(i);
+    }
+    return;
+  }
+  std::atomic<std::int64_t> next = 0;
+  run([&](int) {
+    for (auto i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+      body(i);
+    }
+  });
+}
+
+}  // namespace unmask

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/types.h"
+
+namespace unmask::cluster {
+
+/// The router's choice for the rows of one rank. Row r's k experts are ids[r*k .. r*k+k), ascending by id.
+struct Routing {
+  std::int64_t num_rows = 0;
+  std::int64_t top_k = 0;
+  std::span<const ExpertId> ids;    ///< [num_rows, top_k]
+  std::span<const float> weights;   ///< [num_rows, top_k]
+};
+
+/// "Run this row through that local expert, weight the result, and add it to that slot."
+struct Assignment {
+  std::int32_t row = 0;   ///< of ExpertWork::rows
+  LocalExpert expert;
+  float weight = 0;
+  std::int32_t slot = 0;  ///< of the result [num_slots, hidden]
+};
+
+/// What arrived for the experts of one rank in one layer. slot[a.slot] = sum over its assignments, in ascending order of
+/// expert, of weight * expert(row), in float32 starting from zero. No slot has two assignments of the same expert.
+struct ExpertWork {
+  std::int64_t num_rows = 0;
+  std::int64_t num_slots = 0;
+  std::span<const float> rows;              ///< [num_rows, hidden], already rounded to the wire type
+  std::span<const Assignment> assignments;  ///< ascending by (expert, row)
+};
+
+}  // namespace unmask::cluster

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+
+namespace unmask::comm {
+
+using Bytes = std::vector<std::byte>;
+
+/// One rank's end of the job: who it is, and the blocking collectives of start-up and shutdown. All ranks call them in the
+/// same order. Every wait polls politely and has a deadline (Error kPeerLost, naming the peer, the operation and the bytes).
+/// Used by one thread at a time. Implementations: comm/mpi (one process a rank), comm/threads (one thread a rank).
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual Rank rank() const = 0;
+  virtual std::int64_t num_ranks() const = 0;
+  virtual const std::string& host() const = 0;           ///< this rank's host name
+  virtual std::int64_t num_ranks_on_host() const = 0;    ///< ranks that share this host's memory, this one included
+  virtual std::int64_t rank_on_host() const = 0;
+  virtual std::string_view transport() const = 0;        ///< "mpi" or "threads"
+
+  bool is_root() const { return rank() == Rank(0); }
+
+  /// Everyone's bytes, by rank. Sizes may differ.
+  virtual std::vector<Bytes> all_gather(std::span<const std::byte> mine) = 0;
+  /// The root's bytes, on every rank.
+  virtual Bytes broadcast(std::span<const std::byte> mine, Rank root) = 0;
+  virtual void barrier() = 0;
+
+  /// Point to point, not collective: a message to rank 0 that rank 0 finds with poll(), in order per sender. The bytes are
+  /// copied. For results and drafts on their way to the launcher; a message to oneself works too.
+  virtual void post_to_root(std::span<const std::byte> message) = 0;
+  struct Posted {
+    Rank from;
+    Bytes message;
+  };
+  /// On rank 0: the next posted message that has arrived, if any. Never waits.
+  virtual std::optional<Posted> poll() = 0;
+
+  /// Ends the whole job now with this exit code (MPI_Abort); for errors that cannot be agreed upon.
+  [[noreturn]] virtual void abort(int exit_code) = 0;
+};
+
+/// How long a wait may take before the peer counts as lost; zero waits for ever.
+struct Deadline {
+  std::chrono::duration<double> limit{60.0};
+};
+
+}  // namespace unmask::comm

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/thread_team.h"
+#include "cluster/placement.h"
+#include "runtime/model_config.h"
+#include "runtime/weights.h"
+
+namespace unmask::runtime {
+
+struct LoadProgress {
+  std::uint64_t bytes_read = 0;
+  std::uint64_t bytes_total = 0;  ///< what this rank will read
+  double seconds = 0;
+};
+
+struct LoadResult {
+  ModelWeights weights;
+  std::uint64_t bytes_read = 0;         ///< tensor bytes this rank read from files
+  std::uint64_t num_rounded = 0;        ///< matrices stored as F16 or F32 and rounded to bfloat16
+};
+
+/// A checkpoint folder: config.json and model.safetensors, or model.safetensors.index.json with its shards. Opening reads
+/// and validates all headers (DESIGN.md section 8), and that every tensor the config asks for is there with its shape; no
+/// tensor data is read. Per-expert tensors or dInfer's fused mlp.w1 / mlp.w2. Not safe against files changing meanwhile.
+class Checkpoint {
+ public:
+  /// Throws Error(kBadInput) naming file, tensor, expected, found.
+  explicit Checkpoint(const std::filesystem::path& folder);
+  ~Checkpoint();
+  Checkpoint(Checkpoint&&) noexcept;
+
+  const ModelConfig& config() const;
+  const std::filesystem::path& folder() const;
+
+  /// A short text that differs whenever config, tensor names, types, shapes or file sizes differ: ranks compare it at start.
+  std::string fingerprint() const;
+
+  /// Bytes of weights that `rank` holds in memory under this placement (bfloat16 matrices, float32 norms).
+  std::uint64_t bytes_held(const cluster::Placement& placement, Rank rank) const;
+  /// Bytes of tensors of the whole checkpoint.
+  std::uint64_t tensor_bytes() const;
+
+  /// Reads this rank's weights with pread on all members of the team; checks that every value is finite.
+  /// `progress` is called from the calling thread now and then. Throws Error(kBadInput) or Error(kIo).
+  LoadResult load(const cluster::Placement& placement, Rank rank, ThreadTeam& team,
+                  const std::function<void(const LoadProgress&)>& progress = {}) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace unmask::runtime
