@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiled for AVX2 and FMA; every function but the accessor is in an anonymous namespace, so that no
+// other file can be linked to code of this instruction set.
+#include <immintrin.h>
+#include <algorithm>
+
+#include "experts/cpu/families.h"
+
+namespace unmask::experts::cpu {
+namespace {
+
+constexpr int kNativeBytes = 32;  // one vector register
+using Native = float __attribute__((vector_size(kNativeBytes)));
+inline Native native_madd(Native a, Native b, Native c) { return _mm256_fmadd_ps(a, b, c); }
+constexpr std::int64_t kGemmRows = 2;  // register tile of the matrix product: rows x outputs
+constexpr std::int64_t kGemmOutputs = 2;
+
+#include "experts/cpu/vec.inc.h"
+#include "experts/cpu/gemm.inc.h"
+#include "experts/cpu/elementwise.inc.h"
+#include "experts/cpu/attention.inc.h"
+#include "experts/cpu/head.inc.h"
+
+bool supported() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+}  // namespace
+
+const KernelFamily& avx2_family() {
+  static const KernelFamily family = {
+      .name = "avx2", .needs = "AVX2 and FMA", .supported = supported, .gemm = gemm, .rms_norm = rms_norm,
+      .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_scaled = add_scaled,
+      .summarise = summarise};
+  return family;
+}
+
+}  // namespace unmask::experts::cpu

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Included inside an anonymous namespace by each kernel family: norms, activation, softmax, weighted sums.
+
+/// Calls full(i) for each whole vector of [0, count) and rest(i, n) for what is left.
+template <class Full, class Rest>
+inline void for_vectors(std::int64_t count, Full full, Rest rest) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    full(i);
+  }
+  if (i < count) {
+    rest(i, count - i);
+  }
+}
+
+void rms_norm(const NormProblem& n) {
+  for (std::int64_t r = 0; r < n.rows; ++r) {
+    const float* x = n.x + r * n.x_stride;
+    float* y = n.y + r * n.y_stride;
+    Vec squares = broadcast(0.0F);
+    for_vectors(
+        n.cols, [&](std::int64_t i) { squares = madd(load(x + i), load(x + i), squares); },
+        [&](std::int64_t i, std::int64_t c) {
+          const Vec v = load_some(x + i, c);
+          squares = madd(v, v, squares);
+        });
+    const Vec scale = broadcast(1.0F / __builtin_sqrtf(sum(squares) / static_cast<float>(n.cols) + n.eps));
+    for_vectors(
+        n.cols,
+        [&](std::int64_t i) { store(rounded(load(x + i) * scale * load(n.weight + i), n.precision), y + i); },
+        [&](std::int64_t i, std::int64_t c) {
+          store_some(rounded(load_some(x + i, c) * scale * load_some(n.weight + i, c), n.precision), y + i, c);
+        });
+  }
+}
+
+void silu_multiply(const float* gate, const float* up, std::int64_t count, Precision precision, float* h) {
+  const Vec one = broadcast(1.0F);
+  const Vec zero = broadcast(0.0F);
+  const auto apply = [&](Vec g, Vec u) { return rounded(g / (one + exponential(zero - g)) * u, precision); };
+  for_vectors(
+      count, [&](std::int64_t i) { store(apply(load(gate + i), load(up + i)), h + i); },
+      [&](std::int64_t i, std::int64_t c) {
+        store_some(apply(load_some(gate + i, c), load_some(up + i, c)), h + i, c);
+      });
+}
+
+void softmax(float* x, std::int64_t rows, std::int64_t cols) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* row = x + r * cols;
+    float top = row[0];
+    for (std::int64_t i = 1; i < cols; ++i) {
+      top = row[i] > top ? row[i] : top;
+    }
+    const Vec shift = broadcast(top);
+    Vec total = broadcast(0.0F);
+    for_vectors(
+        cols,
+        [&](std::int64_t i) {
+          const Vec e = exponential(load(row + i) - shift);
+          store(e, row + i);
+          total = total + e;
+        },
+        [&](std::int64_t i, std::int64_t c) {
+          store_some(exponential(load_some(row + i, c) - shift), row + i, c);
+          total = total + load_some(row + i, c);
+        });
+    const Vec divisor = broadcast(sum(total));
+    for_vectors(
+        cols, [&](std::int64_t i) { store(load(row + i) / divisor, row + i); },
+        [&](std::int64_t i, std::int64_t c) { store_some(load_some(row + i, c) / divisor, row + i, c); });
+  }
+}
+
+void add_scaled(float factor, const float* x, std::int64_t count, float* y) {
+  const Vec f = broadcast(factor);
+  for_vectors(
+      count, [&](std::int64_t i) { store(madd(f, load(x + i), load(y + i)), y + i); },
+      [&](std::int64_t i, std::int64_t c) {
+        store_some(madd(f, load_some(x + i, c), load_some(y + i, c)), y + i, c);
+      });
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experts/grouped_experts.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace unmask::experts {
+namespace {
+
+constexpr std::int64_t kOutputsPerTask = 32;
+
+}  // namespace
+
+std::span<const float> GroupedExperts::run(const Compute& compute, const ExpertWeights& experts, std::int64_t hidden,
+                                           const cluster::ExpertWork& work) {
+  slots_.grow(work.num_slots * hidden);
+  if (work.num_slots > 0) {
+    std::memset(slots_.data(), 0, size(work.num_slots * hidden) * sizeof(float));
+  }
+  auto rest = work.assignments;
+  while (!rest.empty()) {
+    const LocalExpert expert = rest.front().expert;
+    UNMASK_CHECK(expert.at() < experts.size(), "expert {} of {}", expert, experts.size());
+    const auto end = std::find_if(rest.begin(), rest.end(), [&](const auto& a) { return a.expert != expert; });
+    const auto count = static_cast<std::size_t>(end - rest.begin());
+    run_one(compute, experts[expert.at()], work, rest.first(count));
+    rest = rest.subspan(count);
+  }
+  return {slots_.data(), size(work.num_slots * hidden)};
+}
+
+void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const cluster::ExpertWork& work,
+                             std::span<const cluster::Assignment> assignments) {
+  const auto rows = static_cast<std::int64_t>(assignments.size());
+  const std::int64_t width = expert.gate.rows();
+  const std::int64_t hidden = expert.gate.cols();
+  x_.grow(rows * hidden);
+  gate_.grow(rows * width);
+  up_.grow(rows * width);
+  y_.grow(rows * hidden);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    std::memcpy(x_.data() + r * hidden, work.rows.data() + assignments[size(r)].row * hidden, size(hidden) * sizeof(float));
+  }
+  // Tasks own columns, so each value is written by one thread.
+  compute.team->for_each((width + kOutputsPerTask - 1) / kOutputsPerTask, [&](std::int64_t task) {
+    const std::int64_t begin = task * kOutputsPerTask;
+    const std::int64_t end = std::min(width, begin + kOutputsPerTask);
+    GemmProblem g{.x = x_.data(), .x_stride = hidden, .rows = rows, .w = expert.gate.data(), .k = hidden,
+                  .n_begin = begin, .n_end = end, .y = gate_.data(), .y_stride = width};
+    compute.kernels->gemm(g);
+    g.w = expert.up.data();
+    g.y = up_.data();
+    compute.kernels->gemm(g);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      float* h = gate_.data() + r * width + begin;
+      compute.kernels->silu_multiply(h, up_.data() + r * width + begin, end - begin, compute.precision, h);
+    }
+  });
+  compute.team->for_each((hidden + kOutputsPerTask - 1) / kOutputsPerTask, [&](std::int64_t task) {
+    const std::int64_t begin = task * kOutputsPerTask;
+    const std::int64_t end = std::min(hidden, begin + kOutputsPerTask);
+    compute.kernels->gemm({.x = gate_.data(), .x_stride = width, .rows = rows, .w = expert.down.data(), .k = width,
+                           .n_begin = begin, .n_end = end, .y = y_.data(), .y_stride = hidden});
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const auto& a = assignments[size(r)];
+      compute.kernels->add_scaled(a.weight, y_.data() + r * hidden + begin, end - begin,
+                                  slots_.data() + a.slot * hidden + begin);
+    }
+  });
+}
+
+}  // namespace unmask::experts

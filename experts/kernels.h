@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/bfloat16.h"
+#include "base/types.h"
+
+namespace unmask::experts {
+
+/// To what a kernel rounds the values it hands on as inputs of a matrix product, keys, values and rows that travel.
+enum class Precision { kBfloat16, kFloat32 };
+
+/// y[r, n] = sum over k of x[r, k] * w[n, k], for all rows and n in [n_begin, n_end).
+struct GemmProblem {
+  const float* x;         ///< [rows, k], stride x_stride
+  std::int64_t x_stride;
+  std::int64_t rows;
+  const bfloat16* w;      ///< [n_end or more, k], without padding
+  std::int64_t k;
+  std::int64_t n_begin, n_end;
+  float* y;               ///< y[r * y_stride + n]
+  std::int64_t y_stride;
+};
+
+/// y = round(x / sqrt(mean(x^2) + eps) * weight), per row; x and y may be the same.
+struct NormProblem {
+  const float* x;         ///< [rows, cols], stride x_stride
+  std::int64_t x_stride;
+  std::int64_t rows, cols;
+  const float* weight;    ///< [cols]
+  float eps;
+  Precision precision;
+  float* y;               ///< [rows, cols], stride y_stride
+  std::int64_t y_stride;
+};
+
+/// Bidirectional attention of some query rows of one head over all keys of its sequence.
+struct AttentionProblem {
+  const float* q;         ///< [rows, head_dim], stride q_stride
+  std::int64_t q_stride;
+  std::int64_t rows;
+  const float* k;         ///< [num_keys, head_dim], stride kv_stride, counted from position 0
+  const float* v;
+  std::int64_t kv_stride;
+  std::int64_t num_keys;
+  std::int64_t head_dim;
+  float scale;
+  Precision precision;    ///< of the output
+  float* out;             ///< [rows, head_dim], stride q_stride
+};
+
+/// What one tile of the vocabulary says of one row: enough to find the best token and its probability.
+struct TileSummary {
+  float top = 0;            ///< largest logit
+  TokenId top_token = -1;   ///< its lowest token; -1: the tile has no token that counts
+  float others = 0;         ///< sum of exp(logit - top) over the tile's other tokens
+  float best = 0;           ///< largest logit but for the excluded token's
+  TokenId best_token = -1;  ///< -1: none
+  bool finite = true;       ///< every logit is a finite number
+};
+
+/// Summarises logits [count] of tokens first .. first+count-1. Tokens in `skip` (ascending) do not count at all; the
+/// `excluded` one counts for top and others, but is never the best.
+struct TileProblem {
+  const float* logits;
+  std::int64_t count;
+  TokenId first;
+  TokenId excluded;
+  std::span<const TokenId> skip;
+};
+
+/// One implementation of every kernel for some instruction set. Within a family a row's result depends on nothing but the
+/// row: not on how many rows are beside it, nor on how a team divides the work. Functions are reentrant.
+struct KernelFamily {
+  std::string_view name;
+  std::string_view needs;  ///< processor features, for people
+  bool (*supported)();     ///< on this processor
+
+  void (*gemm)(const GemmProblem&);
+  void (*rms_norm)(const NormProblem&);
+  void (*attend)(const AttentionProblem&);
+  /// h[i] = round(gate[i] / (1 + exp(-gate[i])) * up[i]) for i < count.
+  void (*silu_multiply)(const float* gate, const float* up, std::int64_t count, Precision precision, float* h);
+  /// Softmax over each row of x [rows, cols] (no padding), in place.
+  void (*softmax)(float* x, std::int64_t rows, std::int64_t cols);
+  /// y[i] += factor * x[i] for i < count.
+  void (*add_scaled)(float factor, const float* x, std::int64_t count, float* y);
+  TileSummary (*summarise)(const TileProblem&);
+};
+
+/// All families of this build, best first; the last one is the plainest and runs everywhere.
+std::span<const KernelFamily* const> kernel_families();
+
+/// "auto": the first family that this processor supports; else the family of that name. Throws Error(kUsage) for an unknown
+/// or unsupported name, saying what there is.
+const KernelFamily& choose_kernel_family(std::string_view name);
+
+}  // namespace unmask::experts
