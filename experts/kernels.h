@@ -89,6 +89,7 @@ struct KernelFamily {
   /// y[i] += factor * x[i] for i < count.
   void (*add_scaled)(float factor, const float* x, std::int64_t count, float* y);
   TileSummary (*summarise)(const TileProblem&);
+  float (*exponential)(float);
 };
 
 /// All families of this build, best first; the last one is the plainest and runs everywhere.

@@ -31,7 +31,7 @@ const KernelFamily& avx2_family() {
   static const KernelFamily family = {
       .name = "avx2", .needs = "AVX2 and FMA", .supported = supported, .gemm = gemm, .rms_norm = rms_norm,
       .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_scaled = add_scaled,
-      .summarise = summarise};
+      .summarise = summarise, .exponential = exponential_of};
   return family;
 }
 

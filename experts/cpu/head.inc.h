@@ -45,3 +45,9 @@ TileSummary summarise(const TileProblem& t) {
   s.others = sum(total);
   return s;
 }
+
+float exponential_of(float x) {
+  float e[kLanes];
+  store(exponential(broadcast(x)), e);
+  return e[0];
+}

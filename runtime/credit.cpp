@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/credit.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace unmask::runtime {
+
+Candidate candidate_of(const experts::TileSummary& summary, const experts::KernelFamily& kernels) {
+  return {summary.best_token, kernels.exponential(summary.best - summary.top) / (1.0F + summary.others)};
+}
+
+Candidate Credit::step(const RowSummary& summary, TokenId mask, const SamplingOptions& options) {
+  // The row's plain favourite: the best of the rest or one of the tokens apart; equal logits: the lowest token.
+  const auto& rest = summary.all;
+  TokenId favourite = rest.top_token;
+  double top = favourite < 0 ? -INFINITY : double{rest.top};
+  for (std::size_t i = 0; i < tokens_.size(); ++i) {
+    const double logit = summary.apart_logits[i];
+    if (logit > top || (logit == top && tokens_[i] < favourite)) {
+      top = logit;
+      favourite = tokens_[i];
+    }
+  }
+  double total = favourite < 0 || rest.top_token < 0 ? 0.0 : (1.0 + double{rest.others}) * std::exp(double{rest.top} - top);
+  for (const float logit : summary.apart_logits) {
+    total += std::exp(double{logit} - top);
+  }
+  const auto probability = static_cast<float>(1.0 / total);
+
+  for (float& credit : credit_) {
+    credit *= static_cast<float>(options.credit_decay);
+  }
+  std::vector<float> logits = summary.apart_logits;
+  const auto place = std::lower_bound(tokens_.begin(), tokens_.end(), favourite);
+  const auto at = place - tokens_.begin();
+  const bool is_new = place == tokens_.end() || *place != favourite;
+  if (is_new) {
+    tokens_.insert(place, favourite);
+    credit_.insert(credit_.begin() + at, 0.0F);
+    logits.insert(logits.begin() + at, rest.top);
+  }
+  credit_[static_cast<std::size_t>(at)] += static_cast<float>(std::pow(double{probability}, options.credit_power));
+
+  // Now the answer: tokens with credit at their raised logits, all others as they were.
+  double raised_top = rest.top_token < 0 ? -INFINITY : double{rest.top};
+  double best = -INFINITY;
+  TokenId best_token = -1;
+  if (!(is_new && favourite != mask) && rest.best_token >= 0) {
+    best = rest.best;  // else the best of the rest is the favourite itself, which comes below
+    best_token = rest.best_token;
+  }
+  std::vector<double> raised(tokens_.size());
+  for (std::size_t i = 0; i < tokens_.size(); ++i) {
+    raised[i] = double{logits[i]} + options.credit_weight * std::log1p(double{credit_[i]});
+    raised_top = std::max(raised_top, raised[i]);
+    if (tokens_[i] != mask && (raised[i] > best || (raised[i] == best && tokens_[i] < best_token))) {
+      best = raised[i];
+      best_token = tokens_[i];
+    }
+  }
+  double raised_total = 0;
+  if (rest.top_token >= 0) {
+    raised_total = (double{rest.others} + (is_new ? 0.0 : 1.0)) * std::exp(double{rest.top} - raised_top);
+  }
+  for (const double logit : raised) {
+    raised_total += std::exp(logit - raised_top);
+  }
+  return {best_token, static_cast<float>(std::exp(best - raised_top) / raised_total)};
+}
+
+}  // namespace unmask::runtime

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "experts/linear.h"
+
+namespace unmask::runtime {
+
+/// What a decoder asks of one row of logits.
+struct HeadQuery {
+  TokenId excluded = -1;            ///< the mask token: part of the softmax, never the answer
+  std::span<const TokenId> apart;   ///< ascending; left out of the summary, their logits are returned instead
+};
+
+struct RowSummary {
+  experts::TileSummary all;          ///< over the vocabulary without the tokens apart
+  std::vector<float> apart_logits;   ///< as HeadQuery::apart
+};
+
+/// The output projection as a loop over vocabulary tiles with small per-row reducers. Tiles are cut from token 0 on and
+/// merged in order, so the result does not depend on threads or on the other rows; full logits are never stored.
+class Head {
+ public:
+  Head(const experts::Matrix& weight, experts::Compute compute) : weight_(weight), compute_(compute) {}
+
+  /// rows [queries.size(), hidden] -> one summary per row.
+  std::vector<RowSummary> summarise(std::span<const float> rows, std::span<const HeadQuery> queries);
+
+  /// rows [n, hidden] -> logits [n, vocab] float32: for the `logits` command.
+  std::vector<float> logits(std::span<const float> rows);
+
+ private:
+  const experts::Matrix& weight_;
+  experts::Compute compute_;
+};
+
+/// The summary of two neighbouring ranges, `left` holding the lower tokens.
+experts::TileSummary merge(const experts::TileSummary& left, const experts::TileSummary& right,
+                           const experts::KernelFamily& kernels);
+
+}  // namespace unmask::runtime

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "runtime/credit.h"
+#include "runtime/request.h"
+#include "runtime/step_batch.h"
+
+namespace unmask::runtime {
+
+struct SequenceOptions {
+  TokenId mask_token = 0;
+  std::vector<TokenId> eos_tokens;  ///< the first one fills an answer that ends early; may be empty
+  bool keep_trace = false;
+  std::function<bool(const Request&, std::span<const TokenId>)> stops_at_text;  ///< see EngineOptions
+};
+
+/// One answer in the making: prompt and masks, finished block by block from left to right.
+class Sequence {
+ public:
+  Sequence(Request request, const SequenceOptions& options);
+
+  const Request& request() const { return request_; }
+  std::int64_t length() const { return static_cast<std::int64_t>(tokens_.size()); }
+  bool finished() const { return finished_; }
+
+  /// Appends this sequence's rows to the batch, and its masked rows of the active block to the wanted ones.
+  void feed(StepBatch& batch) const;
+  /// What the head is to find for each of the wanted rows, in their order; valid until step().
+  void ask(std::vector<HeadQuery>& queries) const;
+  /// Decides from the answers which positions are unmasked. A row whose logits are not finite ends this sequence alone.
+  const TraceStep& step(std::span<const RowSummary> rows, const experts::KernelFamily& kernels);
+
+  /// Of a finished sequence.
+  Answer take_answer();
+  std::int64_t passes() const { return answer_.passes; }
+
+ private:
+  void enter_block(std::int64_t block);
+  void leave_block();
+  bool block_holds_end() const;
+  std::int64_t prompt_length() const { return static_cast<std::int64_t>(request_.prompt.size()); }
+
+  Request request_;
+  const SequenceOptions& options_;
+  TokenId mask_;
+  std::vector<TokenId> tokens_;       ///< prompt, then gen_length tokens
+  std::int64_t block_ = 0;
+  std::int64_t begin_ = 0, end_ = 0;  ///< the active block's positions
+  std::int64_t step_ = 0;             ///< of the block
+  std::vector<std::int64_t> masked_;  ///< masked positions of the block, ascending
+  std::vector<Credit> credit_;        ///< as the block's positions; only for the credit decoder
+  TraceStep last_;
+  Answer answer_;
+  bool finished_ = false;
+};
+
+}  // namespace unmask::runtime

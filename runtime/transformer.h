@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+
+#include "comm/exchange.h"
+#include "experts/grouped_experts.h"
+#include "experts/router.h"
+#include "runtime/attention.h"
+#include "runtime/head.h"
+#include "runtime/step_batch.h"
+#include "runtime/weights.h"
+
+namespace unmask::runtime {
+
+/// The network on one rank (facts of the architecture: arXiv 2509.24389; the order of every step: DESIGN.md section 2).
+/// Attention works on this rank's own sequences; experts are wherever the exchange finds them.
+class Transformer {
+ public:
+  /// Weights and exchange must outlive the transformer; the exchange's wire type must fit compute.precision.
+  Transformer(const ModelConfig& config, const ModelWeights& weights, comm::Exchange& exchange, experts::Compute compute);
+
+  struct Outcome {
+    comm::Vote votes = comm::Vote::kIdle;  ///< of all ranks
+    std::span<const float> rows;           ///< [batch.wanted, hidden]: what the head takes; valid until the next pass
+  };
+  /// One pass. Collective: all ranks call it together, those without work with an empty batch. Where no rank votes for work,
+  /// all of them return after the first exchange.
+  Outcome forward(const StepBatch& batch, comm::Vote vote);
+
+  Head& head() { return head_; }
+  const experts::KernelFamily& kernels() const { return *compute_.kernels; }
+  const ModelConfig& config() const { return config_; }
+  /// How many of this rank's rows chose each expert in the last pass: [layers, experts].
+  std::span<const std::int64_t> router_counts() const { return router_counts_; }
+  const comm::Exchange& exchange() const { return exchange_; }
+
+ private:
+  void embed(const StepBatch& batch);
+  void attention_layer(const LayerWeights& layer, const StepBatch& batch);
+  comm::Vote moe_layer(const LayerWeights& layer, std::int64_t* counts, std::int64_t rows, comm::Vote vote);
+  std::span<const float> wanted_rows(const StepBatch& batch);
+  void add_to_residual(const float* x, std::int64_t rows);
+
+  const ModelConfig& config_;
+  const ModelWeights& weights_;
+  comm::Exchange& exchange_;
+  experts::Compute compute_;
+  Attention attention_;
+  experts::Router router_;
+  experts::GroupedExperts experts_;
+  Head head_;
+  std::vector<std::int64_t> router_counts_;
+  AlignedBuffer<float> residual_;  ///< [rows, hidden], float32 whatever the precision
+  AlignedBuffer<float> normed_;    ///< [rows, hidden]
+  AlignedBuffer<float> update_;    ///< [rows, hidden]: what attention or experts add
+};
+
+}  // namespace unmask::runtime
