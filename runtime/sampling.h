@@ -19,7 +19,7 @@ struct SamplingOptions {
   std::int64_t gen_length = 128;           ///< tokens
   std::int64_t block_length = 32;          ///< tokens
   DecoderKind decoder = DecoderKind::kThreshold;
-  std::optional<std::int64_t> steps;       ///< over the whole answer; gen_length unless given
+  std::optional<std::int64_t> steps = {};  ///< over the whole answer; gen_length unless given
   double threshold = 0.9;
   double factor = 1.0;
   double low_threshold = 0.4;
@@ -35,8 +35,8 @@ struct SamplingOptions {
   double cfg_scale = 0;
   std::uint64_t seed = 0;
   bool stop_at_eos = true;
-  std::vector<std::string> stop;           ///< texts
-  std::optional<TokenId> mask_token;       ///< replaces the checkpoint's
+  std::vector<std::string> stop = {};         ///< texts
+  std::optional<TokenId> mask_token = {};  ///< replaces the checkpoint's
   bool smoothing = false;
 };
 
