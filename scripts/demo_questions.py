@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The demo model's 60 questions as request lines, and the score of the answers.
+
+    demo_questions.py ask   > requests.jsonl
+    demo_questions.py score < answers.jsonl
+"""
+import json
+import pathlib
+import sys
+
+CASES = json.loads((pathlib.Path(__file__).parents[1] / "tests/data/demo/decode.json").read_text())
+
+
+def ask() -> None:
+    for i, case in enumerate(CASES):
+        print(json.dumps({"id": f"{case['task']}-{i}", "prompt": case["question"], "gen_length": 48, "block_length": 16,
+                          "decoder": "threshold", "threshold": 0.9}))
+
+
+def score() -> int:
+    answers = [json.loads(line) for line in sys.stdin if line.strip()]
+    if len(answers) != len(CASES):
+        print(f"expected {len(CASES)} answers, found {len(answers)}", file=sys.stderr)
+        return 1
+    run = answers[-1]["run"]
+    right = sum(answer.get("text") == case["answer"] for answer, case in zip(answers, CASES))
+    passes = sum(answer.get("passes", 0) for answer in answers) / len(answers)
+    print(f"{right} of {len(CASES)} right, {passes:.1f} passes per answer, {run['tokens_per_pass']:.1f} tokens per pass, "
+          f"{run['tokens_per_second']:.0f} tokens/s on {run['ranks']} ranks with {run['threads']} threads each, "
+          f"{run['dtype']}, kernels {run['kernel']}")
+    for answer, case in list(zip(answers, CASES))[:5]:
+        print(f"  {case['question']:<50} {answer.get('text')}")
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in ("ask", "score"):
+        sys.exit(__doc__)
+    sys.exit(ask() if sys.argv[1] == "ask" else score())

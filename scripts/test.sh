@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, builds and runs the tests.
+#   scripts/test.sh            all tests of the dev preset, the unit tests under ASan + UBSan, the fuzz targets on their corpora
+#   scripts/test.sh --quick    only the dev preset
+#   scripts/test.sh --full     all of it, the long forms too: ThreadSanitizer, ten minutes of fuzzing per target, 7B-shaped loads
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+form=standard
+case "${1:-}" in
+  "") ;;
+  --quick) form=quick ;;
+  --full) form=full ;;
+  *) sed -n '3,7p' "$0" >&2; exit 2 ;;
+esac
+
+scripts/install-deps.sh --test
+if [ "$(id -u)" -eq 0 ]; then
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+
+# The packages that tokenizer and chat template are compared with. Without them those tests skip, and are counted as skipped.
+python=build/venv/bin/python
+if ! "$python" -c 'import tokenizers, jinja2, numpy, safetensors' 2>/dev/null; then
+  mkdir -p build
+  { python3 -m venv build/venv && build/venv/bin/pip install -q --disable-pip-version-check tokenizers jinja2 numpy safetensors; } ||
+    echo "test.sh: no Python packages to compare with: those tests will be SKIPPED" >&2
+fi
+[ -x "$python" ] || python=python3
+python=$(command -v "$python")
+
+# run PRESET CTEST-ARGUMENTS...: configure, build, test; the summary is repeated at the very end.
+summaries=()
+failed=0
+run() {
+  local preset=$1
+  shift
+  echo "== $preset"
+  cmake --preset "$preset" -DUNMASK_PYTHON="$PWD/${python#"$PWD"/}" >"build/configure-$preset.log" 2>&1 ||
+    { cat "build/configure-$preset.log" >&2; exit 1; }
+  cmake --build --preset "$preset"
+  local log=build/ctest-$preset.log
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j2 "$@" 2>&1 | tee "$log" || failed=1
+  summaries+=("$preset: $(grep -E 'tests passed' "$log" | tail -1), skipped: $(grep -cE '\*\*\*Skipped' "$log" || true)")
+}
+
+mkdir -p build
+run dev
+if [ "$form" != quick ]; then
+  run asan -L unit -LE slow
+  run fuzz -L fuzz
+fi
+if [ "$form" = full ]; then
+  run tsan -L unit -LE slow
+  for target in build/fuzz/bin/fuzz_*; do
+    [ -x "$target" ] && [ -f "$target" ] || continue
+    name=$(basename "$target")
+    mkdir -p "build/corpus/$name"
+    echo "== $name, ten minutes"
+    "$target" -max_total_time=600 -rss_limit_mb=4096 "build/corpus/$name" "tests/fuzz/corpus/${name#fuzz_}" 2>&1 | tail -5 || failed=1
+  done
+  scripts/full_size.sh || failed=1
+fi
+
+echo
+printf '%s\n' "${summaries[@]}"
+grep -hE 'tests passed' build/ctest-*.log
+exit "$failed"

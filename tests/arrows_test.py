@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the #include lines and fails on a wrong arrow: who may include whom, and where foreign headers may appear (DESIGN.md
+section 1). Also: every path that a *.md names exists, files carry their SPDX line, no source is oversized."""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).parents[1]
+MAY_INCLUDE = {
+    "base": {"base"},
+    "cluster": {"base", "cluster"},
+    "comm": {"base", "cluster", "comm"},
+    "experts": {"base", "cluster", "experts"},
+    "runtime": {"base", "cluster", "comm", "experts", "runtime"},
+    "launcher": {"base", "cluster", "comm", "experts", "runtime", "launcher"},
+}
+FOREIGN = {  # header: folders (of the program) that may include it
+    r"fmt/|spdlog/": ("base/",),
+    r"hwloc": ("cluster/",),
+    r"mpi\.h": ("comm/mpi/",),
+    r"pcre2|utf8proc": ("runtime/",),
+    r"CLI/": ("launcher/",),
+    r"nlohmann/": ("cluster/", "comm/", "experts/", "runtime/", "launcher/"),
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
+SOURCES = (".h", ".cpp", ".cu", ".cuh")
+problems = []
+
+
+def files(*folders):
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in SOURCES and path.is_file():
+                yield path.relative_to(ROOT).as_posix(), path.read_text()
+
+
+checked = 0
+for name, text in files(*MAY_INCLUDE):
+    room = name.split("/")[0]
+    for quote, header in INCLUDE.findall(text):
+        checked += 1
+        if quote == '"' and header.split("/")[0] not in MAY_INCLUDE[room]:
+            problems.append(f"{name} includes {header}: {room}/ may include {', '.join(sorted(MAY_INCLUDE[room]))}")
+        for pattern, homes in FOREIGN.items():
+            if re.match(pattern, header) and not name.startswith(homes):
+                problems.append(f"{name} includes <{header}>: that header lives in {', '.join(homes)}")
+if checked < 100:
+    problems.append(f"only {checked} includes were read: this test looks at the wrong place")
+
+for name, text in files(*MAY_INCLUDE, "tests", "bench"):
+    if "SPDX-License-Identifier: Apache-2.0" not in text[:200]:
+        problems.append(f"{name} has no SPDX line")
+
+PATH = re.compile(r"`((?:base|cluster|comm|experts|runtime|launcher|models|tests|bench|docs|scripts|\.ci)/[\w./-]*)`")
+for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*.md")]:
+    for path in PATH.findall(page.read_text()):
+        if not (ROOT / path).exists():
+            problems.append(f"{page.relative_to(ROOT)} names `{path}`, which does not exist")
+
+for problem in problems:
+    print(problem, file=sys.stderr)
+print(f"{checked} includes, {len(problems)} problems")
+sys.exit(1 if problems else 0)
