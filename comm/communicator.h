@@ -14,10 +14,13 @@
 namespace unmask::comm {
 
 using Bytes = std::vector<std::byte>;
+class PointToPoint;
 
 /// One rank's end of the job: who it is, and the blocking collectives of start-up and shutdown. All ranks call them in the
 /// same order. Every wait polls politely and has a deadline (Error kPeerLost, naming the peer, the operation and the bytes).
 /// Used by one thread at a time. Implementations: comm/mpi (one process a rank), comm/threads (one thread a rank).
+/// Shutdown: rank 0 polls until it has every message it expects, all ranks meet in barrier(), then the communicators die, then
+/// the MPI session. A communicator that dies outside an exception waits (to the deadline) for its own posts to be taken.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -46,6 +49,9 @@ class Communicator {
   };
   /// On rank 0: the next posted message that has arrived, if any. Never waits.
   virtual std::optional<Posted> poll() = 0;
+
+  /// The messages below, for what is built on them (make_exchange).
+  virtual PointToPoint& wires() = 0;
 
   /// Ends the whole job now with this exit code (MPI_Abort); for errors that cannot be agreed upon.
   [[noreturn]] virtual void abort(int exit_code) = 0;

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/flight.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "base/error.h"
+
+namespace unmask::comm {
+namespace {
+
+using std::chrono::microseconds;
+
+constexpr microseconds kEager{50};     // how long a peer on another core may take without a sleep of ours in its way
+constexpr microseconds kMinRest{10};
+constexpr microseconds kMaxRest{500};  // what a very late peer may find us asleep
+constexpr int kRestShare = 8;          // sleeping an eighth of the time waited so far delays no answer by more than that
+
+microseconds rest_after(std::chrono::duration<double> waited) {
+  return std::clamp(std::chrono::duration_cast<microseconds>(waited / kRestShare), kMinRest, kMaxRest);
+}
+
+}  // namespace
+
+std::string_view name(Lane lane) {
+  switch (lane) {
+    case Lane::kDispatch:
+      return "dispatch";
+    case Lane::kCombine:
+      return "combine";
+    case Lane::kControl:
+      return "control";
+    case Lane::kPost:
+      return "post";
+  }
+  return "unknown";
+}
+
+void Flight::send(Lane lane, Rank to, std::span<const std::byte> bytes) {
+  open_.push_back(wires_.start_send(lane, to, bytes));
+}
+
+void Flight::receive(Lane lane, Rank from, std::span<std::byte> bytes) {
+  open_.push_back(wires_.start_receive(lane, from, bytes));
+}
+
+bool Flight::progress() {
+  std::erase_if(open_, [](const auto& operation) { return operation->test(); });
+  return open_.empty();
+}
+
+std::int64_t Flight::bytes_done() const {
+  std::int64_t bytes = 0;
+  for (const auto& operation : open_) {
+    bytes += operation->bytes_done();
+  }
+  return bytes;
+}
+
+void Flight::wait() {
+  const auto limit = wires_.job().deadline.limit;
+  Stopwatch since_movement;
+  auto seen = std::pair(open_.size(), bytes_done());
+  while (!progress()) {
+    const auto waited = since_movement.elapsed();
+    if (waited < kEager) {
+      std::this_thread::yield();
+      continue;
+    }
+    if (const auto now = std::pair(open_.size(), bytes_done()); now != seen) {
+      seen = now;
+      since_movement = Stopwatch();
+      continue;
+    }
+    if (limit.count() > 0 && waited > limit) {
+      expire();
+    }
+    wires_.rest(rest_after(waited));
+  }
+}
+
+void Flight::expire() const {
+  // A receive tells more than a send: the peer has not come. A send that is stuck only says that it does not take.
+  const auto missing = std::find_if(open_.begin(), open_.end(), [](const auto& operation) {
+    return operation->description().kind == Operation::Kind::kReceive;
+  });
+  const Operation& first = missing != open_.end() ? **missing : *open_.front();
+  const auto& what = first.description();
+  std::set<std::int32_t> others;
+  for (const auto& operation : open_) {
+    if (operation->description().peer != what.peer) {
+      others.insert(operation->description().peer.value);
+    }
+  }
+  fail(ExitCode::kPeerLost, "waited {:.3g} s for rank {} (host {}): {}, lane {}, {} of {} bytes, {} seen{}",
+       wires_.job().deadline.limit.count(), what.peer, wires_.job().hosts[what.peer.at()], operation_, name(what.lane),
+       what.kind == Operation::Kind::kReceive ? "receive" : "send", what.bytes, first.bytes_done(),
+       others.empty() ? std::string() : format("; also open: ranks {}", fmt::join(others, ", ")));
+}
+
+}  // namespace unmask::comm

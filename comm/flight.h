@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "comm/point_to_point.h"
+
+namespace unmask::comm {
+
+/// Messages in flight that belong to one operation ("rows out") and are waited for together. The buffers must outlive it.
+class Flight {
+ public:
+  Flight(PointToPoint& wires, std::string_view operation) : wires_(wires), operation_(operation) {}
+
+  void send(Lane lane, Rank to, std::span<const std::byte> bytes);
+  void receive(Lane lane, Rank from, std::span<std::byte> bytes);
+
+  /// Looks once at everything that is open; true when nothing is. For work that goes on meanwhile.
+  bool progress();
+
+  /// Polls until nothing is open: at full speed for the first 50 us, giving the core away between looks, then with sleeps
+  /// that grow with the time waited. Error(kPeerLost) once nothing has moved for the deadline; says who, what and how much.
+  void wait();
+
+ private:
+  [[noreturn]] void expire() const;
+  std::int64_t bytes_done() const;
+
+  PointToPoint& wires_;
+  std::string_view operation_;
+  std::vector<std::unique_ptr<Operation>> open_;
+};
+
+}  // namespace unmask::comm

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <mpi.h>
+
+#include <memory>
+
+#include "comm/communicator.h"
+
+namespace unmask::comm::mpi {
+
+/// A Communicator over duplicates of the caller's communicator, one per lane; the caller's own is not touched again, its
+/// error handler never. Collective over `parent`. Must die before MPI_Finalize.
+std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, Deadline deadline);
+
+}  // namespace unmask::comm::mpi

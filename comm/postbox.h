@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "comm/point_to_point.h"
+
+namespace unmask::comm {
+
+/// Messages to rank 0 that nobody waits for.
+///
+///   any rank: post() -> copy, send in flight -> (given back at a later post or poll)
+///   rank 0:   poll() -> probe, receive in flight -> handed out once complete, in order per sender
+///
+/// What rank 0 has not polled yet stays with the sender (or in the transport); posting never waits, so no rank can be held
+/// up by a busy rank 0.
+class Postbox {
+ public:
+  explicit Postbox(PointToPoint& wires) : wires_(wires) {}
+
+  void post(std::span<const std::byte> message);
+  std::optional<Communicator::Posted> poll();
+
+  /// Waits for what is still on its way out, until the deadline (Error kPeerLost).
+  void flush();
+
+ private:
+  struct Leaving {
+    Bytes message;
+    std::unique_ptr<Operation> operation;
+  };
+  struct Arriving {
+    Rank from;
+    Bytes message;
+    std::unique_ptr<Operation> operation;
+  };
+  void forget_sent();
+
+  PointToPoint& wires_;
+  std::deque<Leaving> leaving_;
+  std::deque<Arriving> arriving_;  ///< in order of probing
+};
+
+}  // namespace unmask::comm

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "comm/threads/thread_world.h"
+#include "tests/comm/exchange_cases.h"
+
+namespace unmask::comm::test {
+namespace {
+
+class ExchangeOverThreads : public testing::TestWithParam<std::tuple<int, ExchangeCase>> {};
+
+TEST_P(ExchangeOverThreads, GivesTheBitsOfTheReference) {
+  const auto& [num_ranks, test_case] = GetParam();
+  for (const auto wire : {WireType::kBfloat16, WireType::kFloat32}) {
+    threads::ThreadWorld(num_ranks).run([&](Communicator& comm) { run_exchange_case(comm, test_case, wire); });
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, ExchangeOverThreads,
+                         testing::Combine(testing::Values(1, 2, 3, 4, 5, 8, 13), testing::ValuesIn(exchange_cases())),
+                         [](const auto& instance) {
+                           return std::get<1>(instance.param).name + "On" + std::to_string(std::get<0>(instance.param));
+                         });
+
+}  // namespace
+}  // namespace unmask::comm::test
