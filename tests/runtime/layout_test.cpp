@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// The promise of DESIGN.md section 5: the same tokens for every layout, batch and order, in float32 and in bfloat16.
+#include <algorithm>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "golden_cases.h"
+#include "rank_job.h"
+
+namespace unmask::testing_data {
+namespace {
+
+const std::filesystem::path kData = std::filesystem::path(UNMASK_SOURCE_DIR) / "tests/data";
+
+std::vector<runtime::Request> ragged_requests(const std::filesystem::path& folder, std::size_t count) {
+  std::vector<runtime::Request> requests;
+  for (auto& c : read_decode_cases(folder / "decode.json")) {
+    c.request.options.cache = runtime::CachePolicy::kNone;  // of the cached cases only prompt and options are used here
+    requests.push_back(c.request);
+  }
+  requests.resize(std::min(count, requests.size()));
+  return requests;
+}
+
+/// Everything that must be equal, down to the last bit of each confidence.
+void expect_same(const JobResult& a, const JobResult& b, const std::string& what) {
+  ASSERT_EQ(a.answers.size(), b.answers.size()) << what;
+  for (const auto& [number, answer] : a.answers) {
+    const auto& other = b.answers.at(number);
+    EXPECT_EQ(answer.tokens, other.tokens) << what << ", request " << number;
+    EXPECT_EQ(answer.passes, other.passes) << what << ", request " << number;
+    ASSERT_EQ(answer.trace.size(), other.trace.size()) << what;
+    for (std::size_t s = 0; s < answer.trace.size(); ++s) {
+      ASSERT_EQ(answer.trace[s].unmasked.size(), other.trace[s].unmasked.size()) << what;
+      for (std::size_t u = 0; u < answer.trace[s].unmasked.size(); ++u) {
+        EXPECT_EQ(answer.trace[s].unmasked[u].confidence, other.trace[s].unmasked[u].confidence) << what << ", request " << number;
+      }
+    }
+  }
+}
+
+class LayoutTest : public testing::TestWithParam<std::tuple<std::string, experts::Precision>> {
+ protected:
+  std::filesystem::path folder() const { return kData / std::get<0>(GetParam()); }
+  JobOptions options(std::int64_t ranks, int threads) const {
+    return {.num_ranks = ranks, .num_threads = threads, .precision = std::get<1>(GetParam())};
+  }
+};
+
+TEST_P(LayoutTest, SameBitsForAnyRanksAndThreads) {
+  const auto requests = ragged_requests(folder(), 14);
+  const JobResult reference = run_job(folder(), options(1, 1), requests);
+  EXPECT_EQ(reference.wire_bytes, 0U);
+  for (const auto& [ranks, threads] : {std::pair{1, 3}, {2, 1}, {3, 1}, {4, 2}, {8, 1}, {13, 1}}) {
+    const JobResult result = run_job(folder(), options(ranks, threads), requests);
+    expect_same(reference, result, format("{} ranks, {} threads", ranks, threads));
+    EXPECT_GT(result.wire_bytes, 0U) << "rows must cross ranks";
+  }
+}
+
+TEST_P(LayoutTest, SameBitsForAnyPlacement) {
+  const auto requests = ragged_requests(folder(), 5);
+  const JobResult reference = run_job(folder(), options(1, 1), requests);
+  const runtime::Checkpoint checkpoint(folder());
+  std::mt19937 random(17);
+  for (int round = 0; round < 4; ++round) {
+    auto job = options(3, 1);
+    job.owner.emplace();
+    for (std::int64_t e = 0; e < checkpoint.config().num_experts; ++e) {
+      job.owner->push_back(Rank(static_cast<std::int32_t>(random() % 3)));
+    }
+    expect_same(reference, run_job(folder(), job, requests), format("random placement {}", round));
+  }
+}
+
+TEST_P(LayoutTest, SameBitsAloneAndAmongOthersInAnyOrder) {
+  auto requests = ragged_requests(folder(), 20);
+  JobResult reference;
+  for (const auto& request : requests) {
+    auto alone = run_job(folder(), options(1, 1), {request});
+    reference.answers.merge(alone.answers);
+  }
+  std::mt19937 random(23);
+  for (const std::int64_t max_rows : {4096, 100, 1}) {
+    std::shuffle(requests.begin(), requests.end(), random);
+    auto job = options(2, 1);
+    job.max_rows = max_rows;
+    expect_same(reference, run_job(folder(), job, requests), format("shuffled, at most {} rows", max_rows));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Checkpoints, LayoutTest,
+                         testing::Combine(testing::Values("wide", "uneven", "plain"),
+                                          testing::Values(experts::Precision::kFloat32, experts::Precision::kBfloat16)),
+                         [](const auto& instance) {
+                           return std::get<0>(instance.param) + (std::get<1>(instance.param) == experts::Precision::kFloat32 ? "_f32" : "_bf16");
+                         });
+
+TEST(Sharding, FourRanksReadAQuarterOfTheExpertBytes) {
+  const auto folder = kData / "wide";
+  const auto requests = ragged_requests(folder, 4);
+  const auto one = run_job(folder, {.num_ranks = 1}, requests);
+  const auto four = run_job(folder, {.num_ranks = 4}, requests);
+  const runtime::Checkpoint checkpoint(folder);
+  const auto& c = checkpoint.config();
+  const auto expert_bytes = static_cast<std::uint64_t>(c.num_layers * c.num_experts * 3 * c.hidden * c.expert_width * 2);
+  for (const auto bytes : four.bytes_read) {
+    EXPECT_EQ(bytes, one.bytes_read[0] - expert_bytes * 3 / 4);
+  }
+}
+
+TEST(Requests, ThatCannotRunFailAlone) {
+  const auto folder = kData / "plain";
+  auto requests = ragged_requests(folder, 4);
+  requests[1].prompt.push_back(320);                // the vocabulary ends at 319
+  requests[2].options.gen_length = 100000;          // beyond max_position_embeddings
+  requests[3].prompt.clear();                       // legal
+  const auto result = run_job(folder, {.num_ranks = 2}, requests);
+  ASSERT_EQ(result.answers.size(), 4U);
+  EXPECT_FALSE(result.answers.at(requests[0].number).error);
+  ASSERT_TRUE(result.answers.at(requests[1].number).error);
+  EXPECT_EQ(result.answers.at(requests[1].number).error->code(), ExitCode::kBadInput);
+  EXPECT_NE(std::string(result.answers.at(requests[1].number).error->what()).find("320"), std::string::npos);
+  ASSERT_TRUE(result.answers.at(requests[2].number).error);
+  EXPECT_NE(std::string(result.answers.at(requests[2].number).error->what()).find("256 positions"), std::string::npos);
+  ASSERT_FALSE(result.answers.at(requests[3].number).error);
+  EXPECT_EQ(result.answers.at(requests[3].number).tokens.size(), size(requests[3].options.gen_length));
+}
+
+}  // namespace
+}  // namespace unmask::testing_data
