@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/thread_team.h"
 #include "cluster/placement.h"
@@ -44,6 +45,9 @@ class Checkpoint {
 
   /// Bytes of weights that `rank` holds in memory under this placement (bfloat16 matrices, float32 norms).
   std::uint64_t bytes_held(const cluster::Placement& placement, Rank rank) const;
+  /// Tensors beside the network that nothing here uses: for one warning. What would change the forward pass is refused.
+  const std::vector<std::string>& unknown_tensors() const;
+
   /// Bytes of tensors of the whole checkpoint.
   std::uint64_t tensor_bytes() const;
 
@@ -52,8 +56,9 @@ class Checkpoint {
   LoadResult load(const cluster::Placement& placement, Rank rank, ThreadTeam& team,
                   const std::function<void(const LoadProgress&)>& progress = {}) const;
 
- private:
   struct Impl;
+
+ private:
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "base/unique_handle.h"
+
+namespace unmask::runtime {
+
+struct FileDescriptorTraits {
+  using Value = int;
+  static Value empty() { return -1; }
+  static void close(Value descriptor) noexcept;
+};
+using FileDescriptor = UniqueHandle<FileDescriptorTraits>;
+
+/// A regular file (or a link to one), open for reading at any place from any thread.
+class InputFile {
+ public:
+  /// Throws Error(kBadInput) where it is missing, may not be read, or is a folder, pipe or device.
+  explicit InputFile(std::filesystem::path path);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// As it was when opened.
+  std::uint64_t num_bytes() const { return num_bytes_; }
+
+  /// Fills `into` from byte `offset` on. Throws Error(kBadInput) where the file ends before, Error(kIo) where reading fails.
+  void read(std::uint64_t offset, std::span<std::byte> into) const;
+
+  /// Tells the kernel to read far ahead.
+  void expect_sequential_reads() const;
+
+ private:
+  std::filesystem::path path_;
+  FileDescriptor descriptor_;
+  std::uint64_t num_bytes_ = 0;
+};
+
+/// A whole small file. Throws as InputFile does, and Error(kBadInput) where it is longer than `max_bytes`.
+std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_bytes);
+
+}  // namespace unmask::runtime
