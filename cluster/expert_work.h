@@ -25,7 +25,8 @@ struct Assignment {
 };
 
 /// What arrived for the experts of one rank in one layer. slot[a.slot] = sum over its assignments, in ascending order of
-/// expert, of weight * expert(row), in float32 starting from zero. No slot has two assignments of the same expert.
+/// expert, of weight * expert(row), starting from zero; each product and each sum is rounded to float32, so that a sum may
+/// be taken here or elsewhere. No slot has two assignments of the same expert.
 struct ExpertWork {
   std::int64_t num_rows = 0;
   std::int64_t num_slots = 0;

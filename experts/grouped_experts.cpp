@@ -63,8 +63,8 @@ void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const
                            .n_begin = begin, .n_end = end, .y = y_.data(), .y_stride = hidden});
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto& a = assignments[size(r)];
-      compute.kernels->add_scaled(a.weight, y_.data() + r * hidden + begin, end - begin,
-                                  slots_.data() + a.slot * hidden + begin);
+      compute.kernels->add_weighted(a.weight, y_.data() + r * hidden + begin, end - begin,
+                                    slots_.data() + a.slot * hidden + begin);
     }
   });
 }

@@ -86,8 +86,8 @@ struct KernelFamily {
   void (*silu_multiply)(const float* gate, const float* up, std::int64_t count, Precision precision, float* h);
   /// Softmax over each row of x [rows, cols] (no padding), in place.
   void (*softmax)(float* x, std::int64_t rows, std::int64_t cols);
-  /// y[i] += factor * x[i] for i < count.
-  void (*add_scaled)(float factor, const float* x, std::int64_t count, float* y);
+  /// y[i] += round(weight * x[i]) for i < count, in float32: product and sum are rounded one after the other.
+  void (*add_weighted)(float weight, const float* x, std::int64_t count, float* y);
   TileSummary (*summarise)(const TileProblem&);
   float (*exponential)(float);
 };

@@ -21,6 +21,15 @@ inline void scale_by(float factor, std::int64_t count, float* y) {
       [&](std::int64_t i, std::int64_t c) { store_some(load_some(y + i, c) * f, y + i, c); });
 }
 
+inline void add_scaled(float factor, const float* x, std::int64_t count, float* y) {
+  const Vec f = broadcast(factor);
+  for_vectors(
+      count, [&](std::int64_t i) { store(madd(f, load(x + i), load(y + i)), y + i); },
+      [&](std::int64_t i, std::int64_t c) {
+        store_some(madd(f, load_some(x + i, c), load_some(y + i, c)), y + i, c);
+      });
+}
+
 void attend(const AttentionProblem& a) {
   for (std::int64_t r = 0; r < a.rows; ++r) {
     const float* q = a.q + r * a.q_stride;

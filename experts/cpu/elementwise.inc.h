@@ -72,11 +72,11 @@ void softmax(float* x, std::int64_t rows, std::int64_t cols) {
   }
 }
 
-void add_scaled(float factor, const float* x, std::int64_t count, float* y) {
-  const Vec f = broadcast(factor);
+/// The product is rounded before it is added: where a reduction group is split between ranks the same products travel, and
+/// are added elsewhere.
+void add_weighted(float weight, const float* x, std::int64_t count, float* y) {
+  const Vec w = broadcast(weight);
   for_vectors(
-      count, [&](std::int64_t i) { store(madd(f, load(x + i), load(y + i)), y + i); },
-      [&](std::int64_t i, std::int64_t c) {
-        store_some(madd(f, load_some(x + i, c), load_some(y + i, c)), y + i, c);
-      });
+      count, [&](std::int64_t i) { store(load(y + i) + w * load(x + i), y + i); },
+      [&](std::int64_t i, std::int64_t c) { store_some(load_some(y + i, c) + w * load_some(x + i, c), y + i, c); });
 }

@@ -55,7 +55,7 @@ TEST_P(LayoutTest, SameBitsForAnyRanksAndThreads) {
   for (const auto& [ranks, threads] : {std::pair{1, 3}, {2, 1}, {3, 1}, {4, 2}, {8, 1}, {13, 1}}) {
     const JobResult result = run_job(folder(), options(ranks, threads), requests);
     expect_same(reference, result, format("{} ranks, {} threads", ranks, threads));
-    EXPECT_GT(result.wire_bytes, 0U) << "rows must cross ranks";
+    EXPECT_EQ(result.wire_bytes > 0, ranks > 1) << "rows must cross ranks";
   }
 }
 
