@@ -97,7 +97,7 @@ void Flight::expire() const {
   fail(ExitCode::kPeerLost, "waited {:.3g} s for rank {} (host {}): {}, lane {}, {} of {} bytes, {} seen{}",
        wires_.job().deadline.limit.count(), what.peer, wires_.job().hosts[what.peer.at()], operation_, name(what.lane),
        what.kind == Operation::Kind::kReceive ? "receive" : "send", what.bytes, first.bytes_done(),
-       others.empty() ? std::string() : format("; also open: ranks {}", fmt::join(others, ", ")));
+       others.empty() ? std::string() : format("; also open: ranks {}", others));
 }
 
 }  // namespace unmask::comm

@@ -12,65 +12,80 @@ namespace {
 
 struct RankFacts {
   std::string host;
-  std::vector<std::string> values;  ///< in the order of everyone's facts
+  std::vector<Fact> facts;  ///< the first one is made of the names of the others
 };
 
-RankFacts read_facts(std::span<const std::byte> blob, Rank from, std::span<const Fact> expected) {
-  BlobReader reader(blob, from);
-  RankFacts facts{reader.text(), {}};
-  const auto count = reader.number();
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    // Another list of facts is another program: it shows as a fact that this rank does not have.
-    const bool same_name = std::cmp_less(i, count) && reader.text() == expected[i].name;
-    facts.values.push_back(same_name ? reader.text() : "(unknown to it)");
-    if (!same_name) {
-      facts.values.resize(expected.size(), "(unknown to it)");
-      break;
-    }
+/// Another list of facts is another program; that must show in the same way on every rank, so the list is a fact itself.
+std::vector<Fact> with_names(std::span<const Fact> facts) {
+  std::vector<Fact> all{{"list of start-up facts", ""}};
+  for (const auto& fact : facts) {
+    all.front().value += (all.size() > 1 ? ", " : "") + fact.name;
+    all.push_back(fact);
   }
-  return facts;
+  return all;
+}
+
+Bytes write_facts(const RankFacts& mine) {
+  BlobWriter writer;
+  writer.text(mine.host);
+  writer.number(std::ssize(mine.facts));
+  for (const auto& fact : mine.facts) {
+    writer.text(fact.name);
+    writer.text(fact.value);
+  }
+  return writer.blob();
+}
+
+RankFacts read_facts(std::span<const std::byte> blob, Rank from) {
+  BlobReader reader(blob, from);
+  RankFacts theirs{reader.text(), {}};
+  for (auto left = reader.number(); left > 0; --left) {
+    auto& fact = theirs.facts.emplace_back();
+    fact.name = reader.text();
+    fact.value = reader.text();
+  }
+  return theirs;
 }
 
 /// What most ranks say; rank 0's word where as many say something else.
 const std::string& majority(std::span<const RankFacts> ranks, std::size_t fact) {
   std::map<std::string_view, int> votes;
   for (const auto& rank : ranks) {
-    ++votes[rank.values[fact]];
+    ++votes[rank.facts[fact].value];
   }
-  const std::string* best = &ranks.front().values[fact];
+  const std::string* best = &ranks.front().facts[fact].value;
   for (const auto& rank : ranks) {
-    if (votes[rank.values[fact]] > votes[*best]) {
-      best = &rank.values[fact];
+    if (votes[rank.facts[fact].value] > votes[*best]) {
+      best = &rank.facts[fact].value;
     }
   }
   return *best;
 }
 
+void require_same_fact(std::span<const RankFacts> ranks, std::size_t fact) {
+  const std::string& usual = majority(ranks, fact);
+  const auto is_odd = [&](const RankFacts& rank) { return rank.facts[fact].value != usual; };
+  const auto odd = std::find_if(ranks.begin(), ranks.end(), is_odd);
+  if (odd == ranks.end()) {
+    return;
+  }
+  const auto num_odd = std::count_if(ranks.begin(), ranks.end(), is_odd);
+  fail(ExitCode::kBadInput,
+       "every rank must have the same {}: rank {} (host {}) has '{}', {} of {} ranks have '{}'{}: start the same program with "
+       "the same files and options on every host",
+       odd->facts[fact].name, odd - ranks.begin(), odd->host, odd->facts[fact].value, std::ssize(ranks) - num_odd, ranks.size(),
+       usual, num_odd > 1 ? format(" ({} ranks are odd, this is the first)", num_odd) : "");
+}
+
 }  // namespace
 
 void require_same(Communicator& comm, std::span<const Fact> mine) {
-  BlobWriter writer;
-  writer.text(comm.host());
-  writer.number(static_cast<std::int64_t>(mine.size()));
-  for (const auto& fact : mine) {
-    writer.text(fact.name);
-    writer.text(fact.value);
-  }
   std::vector<RankFacts> ranks;
-  for (const auto& blob : comm.all_gather(writer.blob())) {
-    ranks.push_back(read_facts(blob, Rank(ranks.size()), mine));
+  for (const auto& blob : comm.all_gather(write_facts({comm.host(), with_names(mine)}))) {
+    ranks.push_back(read_facts(blob, Rank(ranks.size())));
   }
-  for (std::size_t fact = 0; fact < mine.size(); ++fact) {
-    const std::string& usual = majority(ranks, fact);
-    const auto is_odd = [&](const RankFacts& rank) { return rank.values[fact] != usual; };
-    const auto odd = std::find_if(ranks.begin(), ranks.end(), is_odd);
-    const auto num_odd = std::count_if(ranks.begin(), ranks.end(), is_odd);
-    require(odd == ranks.end(), ExitCode::kBadInput,
-            "every rank must have the same {}: rank {} (host {}) has '{}', {} of {} ranks have '{}'{}: start the same program "
-            "with the same files on every host",
-            mine[fact].name, odd - ranks.begin(), odd == ranks.end() ? "" : odd->host, odd == ranks.end() ? "" : odd->values[fact],
-            std::ssize(ranks) - num_odd, ranks.size(), usual,
-            num_odd > 1 ? format(" ({} ranks are odd, this is the first)", num_odd) : "");
+  for (std::size_t fact = 0; fact < ranks[comm.rank().at()].facts.size(); ++fact) {
+    require_same_fact(ranks, fact);
   }
 }
 
