@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "runtime/checkpoint.h"
 
 namespace unmask::runtime::testing {
 namespace fs = std::filesystem;
@@ -138,6 +139,23 @@ std::string refusal(const std::function<void()>& action) {
   }
   ADD_FAILURE() << "was accepted";
   return {};
+}
+
+Copy::Copy(std::string_view name) : tensors(read_folder(source_path(name))) {
+  fs::copy_file(source_path(name) / "config.json", folder / "config.json");
+}
+
+void Copy::write() const { write_tensors(folder / "model.safetensors", tensors); }
+
+std::string Copy::refusal_to_open() const {
+  write();
+  return refusal([this] { Checkpoint checkpoint(folder.path()); });
+}
+
+void Copy::set_config(const std::string& key, const json& value) const {
+  json config = json::parse(read_file(folder / "config.json"));
+  config[key] = value;
+  write_file(folder / "config.json", config.dump());
 }
 
 fs::path source_path(std::string_view name) { return fs::path(UNMASK_SOURCE_DIR) / name; }

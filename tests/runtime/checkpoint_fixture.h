@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace unmask::runtime::testing {
 
 /// A folder of its own that goes with the test.
@@ -54,5 +56,18 @@ std::string refusal(const std::function<void()>& action);
 
 /// UNMASK_SOURCE_DIR / name.
 std::filesystem::path source_path(std::string_view name);
+
+/// A copy of a checkpoint folder in one file, whose tensors and config a test can change.
+class Copy {
+ public:
+  explicit Copy(std::string_view name);
+  void write() const;
+  /// The message with which the written copy is refused.
+  std::string refusal_to_open() const;
+  void set_config(const std::string& key, const nlohmann::json& value) const;
+
+  TempFolder folder;
+  RawTensors tensors;
+};
 
 }  // namespace unmask::runtime::testing

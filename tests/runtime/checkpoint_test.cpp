@@ -1,140 +1,139 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/checkpoint.h"
 
-#include <cmath>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
-#include "runtime/input_file.h"
-#include "runtime/tensor_values.h"
 #include "tests/runtime/checkpoint_fixture.h"
 
 namespace unmask::runtime {
 namespace {
 
-using cluster::Placement;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::Copy;
 using testing::RawTensor;
 using testing::RawTensors;
 using testing::refusal;
 using testing::source_path;
 using testing::TempFolder;
 
-/// Compares what was loaded with an independent reading of the same folder.
-class Comparison {
+TEST(Checkpoint, RefusesMissingAndMisshapenTensors) {
+  Copy copy("tests/data/plain");
+  copy.tensors.erase("model.layers.0.mlp.experts.3.up_proj.weight");
+  EXPECT_THAT(copy.refusal_to_open(), AllOf(HasSubstr("tensor model.layers.0.mlp.experts.3.up_proj.weight is missing"), HasSubstr("[64, 64]")));
+  Copy misshapen("tests/data/plain");
+  misshapen.tensors["model.norm.weight"].shape = {8, 8};
+  EXPECT_THAT(misshapen.refusal_to_open(), AllOf(HasSubstr("model.safetensors: tensor model.norm.weight has shape [8, 8], expected [64]")));
+  Copy integers("tests/data/plain");
+  integers.tensors["lm_head.weight"].dtype = "I16";
+  EXPECT_THAT(integers.refusal_to_open(), HasSubstr("lm_head.weight is stored as I16, expected BF16, F16 or F32"));
+}
+
+TEST(Checkpoint, RefusesTensorsThatWouldChangeTheNetwork) {
+  for (const char* name : {"model.layers.0.mlp.shared_expert.gate_proj.weight", "model.layers.0.self_attn.q_proj.bias",
+                           "model.layers.0.mlp.gate.expert_bias", "model.layers.0.self_attn.q_norm.weight", "lm_head.bias",
+                           "model.layers.1.input_layernorm.weight", "model.layers.0.mlp.experts.4.gate_proj.weight"}) {
+    Copy copy("tests/data/plain");
+    copy.tensors[name] = {"F32", {1}, std::string(4, '\0')};
+    EXPECT_THAT(copy.refusal_to_open(), AllOf(HasSubstr(format("tensor {} [1] has no place", name)), HasSubstr("model.safetensors")));
+  }
+}
+
+TEST(Checkpoint, ListsTensorsBesideTheNetwork) {
+  Copy copy("tests/data/plain");
+  copy.tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = {"F32", {1}, std::string(4, '\0')};
+  copy.tensors["value_head.weight"] = {"I8", {4}, std::string(4, '\0')};
+  copy.write();
+  EXPECT_THAT(Checkpoint(copy.folder.path()).unknown_tensors(), ElementsAre("value_head.weight"));
+}
+
+/// tests/data/uneven, whose index a test can change.
+class ShardedCopy {
  public:
-  explicit Comparison(RawTensors tensors) : tensors_(std::move(tensors)) {}
-
-  void whole(const experts::Matrix& matrix, const std::string& name) { part(matrix, name, 0); }
-  /// `matrix` against the elements of the tensor from `first` on.
-  void part(const experts::Matrix& matrix, const std::string& name, std::int64_t first) {
-    const std::vector<double>& values = values_of(name);
-    ASSERT_LE(first + matrix.rows() * matrix.cols(), std::ssize(values)) << name;
-    for (std::int64_t i = 0; i < matrix.rows() * matrix.cols(); ++i) {
-      const double expected = values[size(first + i)];
-      ASSERT_EQ(to_float(matrix.data()[i]), round_to_bfloat16(static_cast<float>(expected))) << name << " element " << first + i;
-    }
-    bytes_ += static_cast<std::uint64_t>(matrix.rows() * matrix.cols()) * bytes_per_value(name);
+  ShardedCopy() {
+    std::filesystem::copy(source_path("tests/data/uneven"), folder.path());
+    index = nlohmann::json::parse(testing::read_file(folder / kIndex));
   }
-  void norm(const std::vector<float>& norm, const std::string& name) {
-    const std::vector<double>& values = values_of(name);
-    ASSERT_EQ(norm.size(), values.size()) << name;
-    for (std::size_t i = 0; i < norm.size(); ++i) {
-      ASSERT_EQ(static_cast<double>(norm[i]), values[i]) << name << " element " << i;
-    }
-    bytes_ += norm.size() * bytes_per_value(name);
+  std::string refusal_to_open() const {
+    testing::write_file(folder / kIndex, index.dump());
+    return refusal([this] { Checkpoint checkpoint(folder.path()); });
   }
-  bool has(const std::string& name) const { return tensors_.contains(name); }
-  std::uint64_t bytes() const { return bytes_; }  ///< stored bytes of all that was compared
-
- private:
-  const std::vector<double>& values_of(const std::string& name) {
-    auto [entry, is_new] = cache_.try_emplace(name);
-    if (is_new) {
-      entry->second = testing::values_of(tensors_.at(name));
-    }
-    return entry->second;
-  }
-  std::uint64_t bytes_per_value(const std::string& name) const { return tensors_.at(name).dtype == "F32" ? 4 : 2; }
-
-  RawTensors tensors_;
-  std::map<std::string, std::vector<double>> cache_;
-  std::uint64_t bytes_ = 0;
+  static constexpr const char* kIndex = "model.safetensors.index.json";
+  TempFolder folder;
+  nlohmann::json index;
 };
 
-void compare_expert(Comparison& comparison, const experts::Expert& expert, const std::string& prefix, ExpertId id) {
-  const std::int64_t matrix = expert.gate.rows() * expert.gate.cols();
-  if (comparison.has(prefix + "mlp.w1")) {
-    comparison.part(expert.gate, prefix + "mlp.w1", id.value * 2 * matrix);
-    comparison.part(expert.up, prefix + "mlp.w1", (id.value * 2 + 1) * matrix);
-    comparison.part(expert.down, prefix + "mlp.w2", id.value * matrix);
-  } else {
-    const std::string name = format("{}mlp.experts.{}.", prefix, id);
-    comparison.whole(expert.gate, name + "gate_proj.weight");
-    comparison.whole(expert.up, name + "up_proj.weight");
-    comparison.whole(expert.down, name + "down_proj.weight");
+TEST(CheckpointIndex, RefusesNamesThatLeadElsewhere) {
+  for (const char* name : {"../model-00001-of-00002.safetensors", "/etc/passwd", "..", ".", "", "a/b", "a\\b"}) {
+    ShardedCopy copy;
+    copy.index["weight_map"]["lm_head.weight"] = name;
+    EXPECT_THAT(copy.refusal_to_open(), AllOf(HasSubstr(ShardedCopy::kIndex), HasSubstr("lm_head.weight"), HasSubstr("plain name"))) << name;
   }
+  ShardedCopy copy;
+  copy.index["weight_map"]["lm_head.weight"] = 3;
+  EXPECT_THAT(copy.refusal_to_open(), HasSubstr("is said to be in 3"));
 }
 
-/// Loads one rank and compares every tensor, and the bytes.
-void expect_loads(const std::filesystem::path& folder, const RawTensors& tensors, const Placement& placement, Rank rank,
-                  int num_threads) {
-  const Checkpoint checkpoint(folder);
-  const ModelConfig& config = checkpoint.config();
-  ThreadTeam team(num_threads);
-  const LoadResult loaded = checkpoint.load(placement, rank, team);
-  const ModelWeights& w = loaded.weights;
-  Comparison comparison(tensors);
-  comparison.whole(w.embedding, "model.embed_tokens.weight");
-  ASSERT_EQ(std::ssize(w.layers), config.num_layers);
-  for (std::int64_t l = 0; l < config.num_layers; ++l) {
-    const LayerWeights& layer = w.layers[size(l)];
-    const std::string prefix = format("model.layers.{}.", l);
-    comparison.norm(layer.input_norm, prefix + "input_layernorm.weight");
-    comparison.norm(layer.post_attention_norm, prefix + "post_attention_layernorm.weight");
-    if (config.qk_norm) {
-      comparison.norm(layer.q_norm, prefix + "self_attn.q_norm.weight");
-      comparison.norm(layer.k_norm, prefix + "self_attn.k_norm.weight");
-    } else {
-      EXPECT_TRUE(layer.q_norm.empty() && layer.k_norm.empty());
-    }
-    comparison.whole(layer.q_proj, prefix + "self_attn.q_proj.weight");
-    comparison.whole(layer.k_proj, prefix + "self_attn.k_proj.weight");
-    comparison.whole(layer.v_proj, prefix + "self_attn.v_proj.weight");
-    comparison.whole(layer.o_proj, prefix + "self_attn.o_proj.weight");
-    comparison.whole(layer.router, prefix + "mlp.gate.weight");
-    const auto held = placement.held_by(rank);
-    ASSERT_EQ(layer.experts.size(), held.size());
-    for (std::size_t e = 0; e < held.size(); ++e) {
-      compare_expert(comparison, layer.experts[e], prefix, held[e]);
-    }
-  }
-  comparison.norm(w.final_norm, "model.norm.weight");
-  comparison.whole(w.head, "lm_head.weight");
-  EXPECT_EQ(loaded.bytes_read, comparison.bytes());
+TEST(CheckpointIndex, RefusesShardsThatAreMissingOrSayOtherwise) {
+  ShardedCopy missing;
+  std::filesystem::remove(missing.folder / "model-00002-of-00002.safetensors");
+  EXPECT_THAT(missing.refusal_to_open(), AllOf(HasSubstr("model-00002-of-00002.safetensors"), HasSubstr("missing")));
+
+  ShardedCopy moved;
+  moved.index["weight_map"]["lm_head.weight"] = "model-00002-of-00002.safetensors";  // it is in the first
+  EXPECT_THAT(moved.refusal_to_open(), AllOf(HasSubstr("model-00001-of-00002.safetensors: tensor lm_head.weight is here"),
+                                             HasSubstr("in model-00002-of-00002.safetensors")));
+  ShardedCopy unlisted;
+  unlisted.index["weight_map"].erase("lm_head.weight");
+  EXPECT_THAT(unlisted.refusal_to_open(), HasSubstr("tensor lm_head.weight is not in the weight_map"));
+
+  ShardedCopy invented;
+  invented.index["weight_map"]["model.more"] = "model-00002-of-00002.safetensors";
+  EXPECT_THAT(invented.refusal_to_open(), HasSubstr("model-00002-of-00002.safetensors: tensor model.more is missing"));
+
+  ShardedCopy twice;
+  RawTensors second = testing::read_tensors(twice.folder / "model-00002-of-00002.safetensors");
+  second["lm_head.weight"] = testing::read_tensors(twice.folder / "model-00001-of-00002.safetensors")["lm_head.weight"];
+  testing::write_tensors(twice.folder / "model-00002-of-00002.safetensors", second);
+  EXPECT_THAT(twice.refusal_to_open(), HasSubstr("model-00002-of-00002.safetensors: tensor lm_head.weight is here"));
 }
 
-class CheckpointFolders : public ::testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(All, CheckpointFolders,
-                         ::testing::Values("tests/data/plain", "tests/data/uneven", "tests/data/wide", "models/demo"),
-                         [](const auto& param) { return std::filesystem::path(param.param).filename().string(); });
+TEST(CheckpointIndex, RefusesAMalformedIndex) {
+  ShardedCopy copy;
+  copy.index = nlohmann::json::object();
+  EXPECT_THAT(copy.refusal_to_open(), HasSubstr("weight_map"));
+  copy.index["weight_map"] = nlohmann::json::object();
+  EXPECT_THAT(copy.refusal_to_open(), HasSubstr("names 0 files"));
+  copy.index = nlohmann::json::array();
+  EXPECT_THAT(copy.refusal_to_open(), HasSubstr("expected an object"));
+}
 
-TEST_P(CheckpointFolders, EveryRankHoldsExactlyItsTensors) {
-  const auto folder = source_path(GetParam());
-  const RawTensors tensors = testing::read_folder(folder);
-  const std::int64_t experts = read_model_config(folder).num_experts;
-  for (const std::int64_t ranks : {1, 4, 13}) {
-    const Placement placement = Placement::even(experts, ranks);
-    for (std::int64_t rank = 0; rank < ranks; ++rank) {
-      SCOPED_TRACE(format("rank {} of {}", rank, ranks));
-      expect_loads(folder, tensors, placement, Rank(rank), rank % 2 == 0 ? 1 : 3);
-    }
-  }
+TEST(Checkpoint, RefusesFoldersWithoutSafetensors) {
+  const TempFolder folder;
+  EXPECT_THAT(refusal([&] { Checkpoint checkpoint(folder.path()); }), HasSubstr("config.json"));
+  std::filesystem::copy_file(source_path("tests/data/plain/config.json"), folder / "config.json");
+  EXPECT_THAT(refusal([&] { Checkpoint checkpoint(folder.path()); }), HasSubstr("found neither"));
+  testing::write_file(folder / "pytorch_model.bin", "PK");
+  EXPECT_THAT(refusal([&] { Checkpoint checkpoint(folder.path()); }), AllOf(HasSubstr("pytorch_model.bin"), HasSubstr("convert")));
+}
+
+TEST(Checkpoint, TheFingerprintTellsCheckpointsApart) {
+  Copy copy("tests/data/plain");
+  copy.write();
+  const auto fingerprint = [&] { return Checkpoint(copy.folder.path()).fingerprint(); };
+  const std::string first = fingerprint();
+  EXPECT_EQ(fingerprint(), first);
+  EXPECT_EQ(first.size(), 32U);
+  copy.set_config("rope_theta", 10001.0);
+  const std::string other_config = fingerprint();
+  EXPECT_NE(other_config, first);
+  RawTensor& norm = copy.tensors["model.norm.weight"];
+  norm = testing::stored_as(norm, "F32");
+  copy.write();
+  EXPECT_NE(fingerprint(), other_config);
 }
 
 }  // namespace
