@@ -52,6 +52,7 @@ class Tokenizer {
   struct Impl;
 
  private:
+  friend class StreamDecoder;
   explicit Tokenizer(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
 };
@@ -67,7 +68,7 @@ class StreamDecoder {
  private:
   const Tokenizer* tokenizer_;
   Tokenizer::SpecialTokens special_;
-  std::vector<TokenId> pending_;
+  std::string pending_;  ///< bytes of an unfinished character, at most 3
 };
 
 }  // namespace unmask::runtime
