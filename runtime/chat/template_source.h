@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace unmask::runtime::chat {
+
+/// A checkpoint folder's template, not parsed yet, and its special tokens as template variables.
+struct TemplateSource {
+  std::string text;
+  std::string name;  ///< the file, for messages
+  std::vector<std::pair<std::string, std::string>> special_tokens;
+};
+
+/// Nothing if the folder has no template. Throws Error(kBadInput): a file that is too large or not what it should be.
+std::optional<TemplateSource> read_template_source(const std::filesystem::path& folder);
+
+}  // namespace unmask::runtime::chat
