@@ -74,16 +74,15 @@ void GroupSums::sum(const SentRouting& sent, const Returns& returns, std::span<f
     const ExpertId* ids = sent.ids.data() + row * sent.top_k;
     float* row_sum = sums.data() + row * options_.hidden;
     for_each_group(ids, ids + sent.top_k, placement_.groups(), [&](GroupId group, const ExpertId* first, const ExpertId* last) {
-      std::fill(group_.begin(), group_.end(), 0.0F);
-      if (placement_.is_whole(group)) {
-        add(next(returns, placement_.owner(*first), options_.wire), options_.hidden, group_.data());
-      } else {
-        for (; first != last; ++first) {
-          add(next(returns, placement_.owner(*first), WireType::kFloat32), options_.hidden, group_.data());
-        }
+      if (placement_.is_whole(group)) {  // a remote one is rounded already; once more changes nothing
+        add_rounded(options_.wire, next(returns, placement_.owner(*first), options_.wire), options_.hidden, row_sum);
+        return;
       }
-      round_to(options_.wire, group_.data(), options_.hidden);
-      add(group_.data(), options_.hidden, row_sum);
+      std::fill(group_.begin(), group_.end(), 0.0F);
+      for (; first != last; ++first) {
+        add(next(returns, placement_.owner(*first), WireType::kFloat32), options_.hidden, group_.data());
+      }
+      add_rounded(options_.wire, group_.data(), options_.hidden, row_sum);
     });
   }
 }

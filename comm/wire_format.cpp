@@ -45,11 +45,13 @@ const std::byte* decode(const std::byte* in, std::int64_t count, WireType type, 
   return in + count * value_bytes(type);
 }
 
-void round_to(WireType type, float* values, std::int64_t count) {
+void add_rounded(WireType type, const float* addends, std::int64_t count, float* sums) {
   if (type == WireType::kBfloat16) {
     for (std::int64_t i = 0; i < count; ++i) {
-      values[i] = round_to_bfloat16(values[i]);
+      sums[i] += round_to_bfloat16(addends[i]);
     }
+  } else {
+    add(addends, count, sums);
   }
 }
 

@@ -18,8 +18,8 @@ std::byte* encode(const float* values, std::int64_t count, WireType type, std::b
 /// Reads `count` values; returns the end of what was read.
 const std::byte* decode(const std::byte* in, std::int64_t count, WireType type, float* values);
 
-/// values[i] = values[i] rounded to the type.
-void round_to(WireType type, float* values, std::int64_t count);
+/// sums[i] += addends[i] rounded to the type, in one pass.
+void add_rounded(WireType type, const float* addends, std::int64_t count, float* sums);
 
 /// sums[i] += addends[i].
 void add(const float* addends, std::int64_t count, float* sums);
