@@ -60,7 +60,7 @@ if [ "$form" = full ]; then
     echo "== $name, ten minutes"
     "$target" -max_total_time=600 -rss_limit_mb=4096 "build/corpus/$name" "tests/fuzz/corpus/${name#fuzz_}" 2>&1 | tail -5 || failed=1
   done
-  scripts/full_size.sh || failed=1
+  scripts/full_size.py || failed=1
 fi
 
 echo
