@@ -45,7 +45,8 @@ class Exchange {
     cluster::ExpertWork work;  ///< valid until the next dispatch()
     Vote votes = Vote::kIdle;  ///< of all ranks
   };
-  /// rows [routing.num_rows, hidden] float32 whose values are representable in the wire type.
+  /// rows [routing.num_rows, hidden] float32 whose values are representable in the wire type. They must stay as they are
+  /// until combine(): where all of them stay on this rank, the work refers to them.
   virtual Arrived dispatch(std::span<const float> rows, const cluster::Routing& routing, Vote vote) = 0;
 
   /// slots [work.num_slots, hidden] float32, as ExpertWork says; they are rounded here, once per reduction group, also those
@@ -55,7 +56,8 @@ class Exchange {
   virtual const ExchangeStatistics& statistics() const = 0;
 };
 
-/// The exchange over a communicator; both must outlive it.
+/// The exchange over a communicator, which must outlive it like the placement. Placement and options must be the same on
+/// every rank (compare them with require_same); an exchange in which ranks disagree ends with Error(kPeerLost).
 std::unique_ptr<Exchange> make_exchange(Communicator& comm, const cluster::Placement& placement, const ExchangeOptions& options);
 
 }  // namespace unmask::comm

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/parcel.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "base/error.h"
 #include "comm/wire_format.h"
@@ -14,15 +14,14 @@ constexpr std::int64_t kCountBytes = sizeof(std::uint16_t);
 
 template <class T>
 std::byte* put(const std::vector<T>& values, std::byte* out) {
-  const std::size_t bytes = values.size() * sizeof(T);
-  std::memcpy(out, values.data(), bytes);
-  return out + bytes;
+  const auto bytes = std::as_bytes(std::span(values));
+  return std::copy(bytes.begin(), bytes.end(), out);
 }
 
 template <class T>
 const std::byte* get(const std::byte* in, std::size_t count, std::vector<T>& values) {
   values.resize(count);
-  std::memcpy(values.data(), in, count * sizeof(T));
+  std::copy_n(in, count * sizeof(T), std::as_writable_bytes(std::span(values)).begin());
   return in + count * sizeof(T);
 }
 

@@ -7,7 +7,7 @@
 namespace unmask::comm::test {
 namespace {
 
-constexpr std::size_t kSeveralPieces = (std::size_t{1} << 26) * 2 + 12345;  // MPI messages are cut at 64 MiB
+constexpr std::size_t kSeveralPieces = (std::size_t{1} << 26) + 12345;  // MPI messages are cut at 64 MiB
 constexpr std::size_t kOnePiece = 3 << 20;
 
 /// Large blobs only where few ranks share the machine's memory.
