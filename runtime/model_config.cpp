@@ -3,14 +3,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <functional>
 
 #include <nlohmann/json.hpp>
 
 #include "base/checked_math.h"
 #include "base/error.h"
 #include "runtime/config_keys.h"
+#include "runtime/config_reader.h"
 #include "runtime/input_file.h"
 #include "runtime/strict_json.h"
 
@@ -26,64 +25,7 @@ constexpr std::uint64_t kMaxParameters = std::uint64_t{1} << 48;
 
 constexpr auto kArchitectures = std::to_array<std::string_view>({"LLaDAMoEModel", "LLaDAMoEModelLM"});
 
-/// Typed access to the keys of one object, remembering which of them were asked for.
-class Reader {
- public:
-  Reader(const json& object, std::string_view name) : object_(object), name_(name) {}
-
-  /// The value, or nothing where the key is absent or null.
-  const json* find(std::string_view key) {
-    used_.emplace_back(key);
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
-  }
-
-  std::int64_t integer(std::string_view key, std::int64_t low, std::int64_t high) {
-    const json* value = find(key);
-    require(value != nullptr, ExitCode::kBadInput, "{}: {} is missing: expected a whole number from {} to {}", name_, key, low,
-            high);
-    return to_integer(*value, key, low, high);
-  }
-  std::int64_t integer_or(std::string_view key, std::int64_t otherwise, std::int64_t low, std::int64_t high) {
-    const json* value = find(key);
-    return value == nullptr ? otherwise : to_integer(*value, key, low, high);
-  }
-  double number_or(std::string_view key, double otherwise, double low, double high) {
-    const json* value = find(key);
-    if (value == nullptr) {
-      return otherwise;
-    }
-    const double number = value->is_number() ? value->get<double>() : std::nan("");
-    require(number >= low && number <= high, ExitCode::kBadInput, "{}: {} is {}: expected a number from {} to {}", name_, key,
-            describe(*value), low, high);
-    return number;
-  }
-  bool boolean_or(std::string_view key, bool otherwise) {
-    const json* value = find(key);
-    require(value == nullptr || value->is_boolean(), ExitCode::kBadInput, "{}: {} is {}: expected true, false or null", name_,
-            key, value == nullptr ? "" : describe(*value));
-    return value == nullptr ? otherwise : value->get<bool>();
-  }
-
-  /// 2 and 2.0, but not 2.5, "2" or true.
-  std::int64_t to_integer(const json& value, std::string_view key, std::int64_t low, std::int64_t high) const {
-    const double number = value.is_number() ? value.get<double>() : std::nan("");
-    require(number >= static_cast<double>(low) && number <= static_cast<double>(high) && number == std::floor(number),
-            ExitCode::kBadInput, "{}: {} is {}: expected a whole number from {} to {}", name_, key, describe(value), low, high);
-    return static_cast<std::int64_t>(number);
-  }
-
-  bool was_used(std::string_view key) const { return std::find(used_.begin(), used_.end(), key) != used_.end(); }
-  const json& object() const { return object_; }
-  std::string_view name() const { return name_; }
-
- private:
-  const json& object_;
-  std::string_view name_;
-  std::vector<std::string> used_;
-};
-
-std::string read_architecture(Reader& reader) {
+std::string read_architecture(ConfigReader& reader) {
   const json* names = reader.find("architectures");
   const bool is_one_name = names != nullptr && names->is_array() && names->size() == 1 && names->front().is_string();
   const std::string found = is_one_name ? names->front().get<std::string>() : "";
@@ -94,7 +36,7 @@ std::string read_architecture(Reader& reader) {
   return found;
 }
 
-void read_shape(Reader& reader, ModelConfig& config) {
+void read_shape(ConfigReader& reader, ModelConfig& config) {
   config.num_layers = reader.integer("num_hidden_layers", 1, 4096);
   config.hidden = reader.integer("hidden_size", 1, kMaxWidth);
   config.num_heads = reader.integer("num_attention_heads", 1, 1 << 16);
@@ -123,7 +65,7 @@ void read_shape(Reader& reader, ModelConfig& config) {
 }
 
 /// The whole network's size, with every product checked.
-void check_size(const Reader& reader, const ModelConfig& config) {
+void check_size(const ConfigReader& reader, const ModelConfig& config) {
   const std::int64_t all_experts = config.num_layers * config.num_experts;
   require(all_experts <= kMaxExpertsOfAll, ExitCode::kBadInput,
           "{}: num_hidden_layers * num_experts is {}: at most {} is accepted", reader.name(), all_experts, kMaxExpertsOfAll);
@@ -135,7 +77,7 @@ void check_size(const Reader& reader, const ModelConfig& config) {
           ExitCode::kBadInput, "{}: the sizes give more than {} parameters", reader.name(), kMaxParameters);
 }
 
-void read_rope(Reader& reader, ModelConfig& config) {
+void read_rope(ConfigReader& reader, ModelConfig& config) {
   constexpr double kMaxTheta = 1e15;
   config.rope_theta = reader.number_or("rope_theta", config.rope_theta, 1e-3, kMaxTheta);
   const json* newer = reader.find("rope_parameters");  // where later versions of transformers keep it
@@ -152,7 +94,7 @@ void read_rope(Reader& reader, ModelConfig& config) {
             "{}: rope_parameters.{} is {}: only rope_type \"default\" over the whole head is supported", reader.name(),
             printable(key), describe(value));
   }
-  Reader inner(*newer, reader.name());
+  ConfigReader inner(*newer, reader.name());
   const bool is_given_twice = reader.object().contains("rope_theta") && inner.object().contains("rope_theta");
   const double theta = inner.number_or("rope_theta", config.rope_theta, 1e-3, kMaxTheta);
   require(!is_given_twice || theta == config.rope_theta, ExitCode::kBadInput,
@@ -161,7 +103,7 @@ void read_rope(Reader& reader, ModelConfig& config) {
 }
 
 /// Every layer must be a mixture of experts: a 0 would make it dense.
-void check_layer_kinds(Reader& reader, const ModelConfig& config) {
+void check_layer_kinds(ConfigReader& reader, const ModelConfig& config) {
   const json* kinds = reader.find("moe_layer_freq");
   if (kinds == nullptr || *kinds == json(1)) {
     return;
@@ -177,7 +119,7 @@ void check_layer_kinds(Reader& reader, const ModelConfig& config) {
 }
 
 /// A window is configured by two keys, of which the switch may be off while the width still stands there.
-void check_window(Reader& reader) {
+void check_window(ConfigReader& reader) {
   const json* window = reader.find("sliding_window");
   const auto& all = reader.object();
   const bool is_off = window == nullptr || *window == json(0) || *window == json(false) ||
@@ -187,7 +129,7 @@ void check_window(Reader& reader) {
 }
 
 /// Other names of what we have read already: harmless when they say the same.
-void check_synonyms(Reader& reader, const ModelConfig& config) {
+void check_synonyms(ConfigReader& reader, const ModelConfig& config) {
   struct Synonym {
     std::string_view key;
     double value;
@@ -215,7 +157,7 @@ void check_synonyms(Reader& reader, const ModelConfig& config) {
   }
 }
 
-void read_tokens(Reader& reader, ModelConfig& config) {
+void read_tokens(ConfigReader& reader, ModelConfig& config) {
   const auto token = [&](const json& value, std::string_view key) {
     return narrow<TokenId>(reader.to_integer(value, key, 0, config.vocab_size - 1));
   };
@@ -231,7 +173,7 @@ void read_tokens(Reader& reader, ModelConfig& config) {
   }
 }
 
-void check_other_keys(Reader& reader, ModelConfig& config) {
+void check_other_keys(ConfigReader& reader, ModelConfig& config) {
   for (const auto& [key, is_neutral, expected] : neutral_keys()) {
     const json* value = reader.find(key);
     require(value == nullptr || is_neutral(*value), ExitCode::kBadInput,
@@ -256,7 +198,7 @@ std::int64_t ModelConfig::num_parameters() const {
 ModelConfig parse_model_config(std::string_view text, std::string_view name) {
   const json object = parse_json_strictly(text, name, kMaxFileBytes);
   require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", name, describe(object));
-  Reader reader(object, name);
+  ConfigReader reader(object, name);
   ModelConfig config;
   config.architecture = read_architecture(reader);
   read_shape(reader, config);
