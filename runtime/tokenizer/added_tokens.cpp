@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "runtime/tokenizer/bpe_model.h"
-#include "runtime/tokenizer/json_reader.h"
+#include "runtime/tokenizer/json_fields.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace unmask::runtime::tokenizer {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "runtime/tokenizer/json_fields.h"
 #include "runtime/tokenizer/json_reader.h"
 #include "runtime/tokenizer/utf8.h"
 

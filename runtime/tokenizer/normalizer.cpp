@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <array>
 
-#include "runtime/tokenizer/json_reader.h"
+#include "runtime/tokenizer/json_fields.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace unmask::runtime::tokenizer {

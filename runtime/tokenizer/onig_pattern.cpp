@@ -220,7 +220,7 @@ class Translator {
     const bool caret = take("^");
     const std::size_t end = std::min(in_.find('}', at_), in_.size());
     const std::string_view name = in_.substr(at_, end - at_);
-    refuse_if(std::find(kProperties.begin(), kProperties.end(), name) == kProperties.end(), "this character property");
+    refuse_if(end == in_.size() || std::find(kProperties.begin(), kProperties.end(), name) == kProperties.end(), "this character property");
     at_ = end + 1;
     out_ += format("\\{}{{{}}}", negated != caret ? 'P' : 'p', name);
   }

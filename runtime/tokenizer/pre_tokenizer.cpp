@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "runtime/tokenizer/byte_level.h"
-#include "runtime/tokenizer/json_reader.h"
+#include "runtime/tokenizer/json_fields.h"
 #include "runtime/tokenizer/utf8.h"
 
 namespace unmask::runtime::tokenizer {

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "runtime/tokenizer/byte_level.h"
+#include "runtime/tokenizer/json_fields.h"
 #include "runtime/tokenizer/json_reader.h"
 #include "runtime/tokenizer/tokenizer_impl.h"
 #include "runtime/tokenizer/utf8.h"

@@ -36,7 +36,8 @@ COMMON = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,;:!?'
 WORDS = ["the", " and", "it's", "WE'LL", "they\u2019re", "'\u017f", "I'M", " don't", "x'VE", "\u00e9", "e\u0301", "\u1e9b\u0323", "\uac00",
          "\u1100\u1161\u11a8", "\u212b", "\u4f60\u597d", "\u3053\u3093", "\U0001f469\u200d\U0001f469\u200d\U0001f467", "\U0001f1e9\U0001f1ea",
          "\u0e01\u0e33", "\u0661\u0662", "\u00b2", "\u2167", "\x00", "\x1c", "\x85", "\u00a0", "\u180e", "\u200b", "\u2028", "\ufeff",
-         "\r\n", "\n\n", " \n ", "\t\t", "   ", "\u3000", "\u0345", "q\u0323\u0307", "\u0fb2\u0f80"]
+         "\r\n", "\n\n", " \n ", "\t\t", "   ", "\u3000", "a.b", "xa.ba.b ", "brownfox", " lazydog brownfox1234",
+         "aXb", "STOP ask", "\u0345", "q\u0323\u0307", "\u0fb2\u0f80"]
 CORPUS = ["The quick brown fox jumps over the lazy dog; the dog's name isn't 1234 but 5678.", "we'll see they're WE'VE I'M don't",
           "for (int i = 0; i < 10; ++i) {\n    sum += values[i];\n}\n", "\u4f60\u597d\uff0c\u4e16\u754c\u3002 \u3053\u3093\u306b\u3061\u306f", "na\u00efve caf\u00e9 e\u0301 \u00fcber",
           "    deep    spaces\t\ttabs\r\n\r\nlines", "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440 \u041f\u0440\u0438\u0432\u0435\u0442", "aaaaaaaaaaaaaaaa bbbbbbbb abababab"] * 4
