@@ -66,9 +66,10 @@ std::vector<TokenId> Tokenizer::encode(const SourcedText& text) const {
 }
 
 std::string_view Tokenizer::Impl::bytes_of(TokenId token, SpecialTokens special) const {
-  const bool known = token >= 0 && static_cast<std::size_t>(token) < decoded.size() && decoded[size(token)].known;
-  require(known, ExitCode::kBadInput, "the token id {} is not in the tokenizer's vocabulary (ids 0 to {})", token,
-          static_cast<std::int64_t>(decoded.size()) - 1);
+  require(token >= 0, ExitCode::kBadInput, "the token id {} is negative", token);
+  if (static_cast<std::size_t>(token) >= decoded.size() || !decoded[size(token)].known) {
+    return {};  // a model's vocabulary may be larger than its tokenizer's: such ids have no text, as in the library
+  }
   const Decoded& entry = decoded[size(token)];
   return special == SpecialTokens::kSkip && entry.skipped ? std::string_view() : std::string_view(entry.bytes);
 }

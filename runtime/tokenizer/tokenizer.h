@@ -41,7 +41,8 @@ class Tokenizer {
   std::vector<TokenId> encode(const SourcedText& text) const;
 
   enum class SpecialTokens { kKeep, kSkip };
-  /// Bytes that are no valid UTF-8 become U+FFFD, as the reference does; ids outside the vocabulary are an Error(kBadInput).
+  /// Bytes that are no valid UTF-8 become U+FFFD, ids without a token have no text, both as in the library; a negative id is an
+  /// Error(kBadInput).
   std::string decode(std::span<const TokenId> tokens, SpecialTokens special) const;
 
   std::optional<TokenId> id_of(std::string_view token) const;  ///< exact vocabulary entry, added tokens included
