@@ -111,9 +111,8 @@ std::shared_ptr<Loop> Evaluator::start_loop(const Stmt& stmt) {
 
 Evaluator::Flow Evaluator::run_for(const Stmt& stmt) {
   const std::shared_ptr<Loop> loop = start_loop(stmt);
-  bool was_empty = true;
+  bool none_finished = true;  // jinja2 runs the else part also where break or continue ended every turn
   while (loop->advance()) {
-    was_empty = false;
     meter_.step();
     scopes_.emplace_back();
     scopes_.back()["loop"] = loop;
@@ -123,9 +122,10 @@ Evaluator::Flow Evaluator::run_for(const Stmt& stmt) {
     if (flow == Flow::kBreak) {
       break;
     }
+    none_finished = none_finished && flow == Flow::kContinue;
   }
   loop->pull = nullptr;  // the loop variable may outlive the loop in a namespace
-  return was_empty ? run_scope(stmt.otherwise) : Flow::kNext;
+  return none_finished ? run_scope(stmt.otherwise) : Flow::kNext;
 }
 
 Evaluator::Flow Evaluator::run_set_block(const Stmt& stmt) {

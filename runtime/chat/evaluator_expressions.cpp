@@ -97,7 +97,7 @@ Value Evaluator::eval_slice(const Expr& expr) {
     return *std::move(result);
   }
   require_defined(object);
-  throw TemplateError("a " + type_name(object) + " cannot be sliced");
+  throw TemplateError("a " + type_name(object) + " cannot be sliced");  // jinja2 gives undefined where all is constant
 }
 
 Arguments Evaluator::eval_arguments(const Expr& expr) {

@@ -135,7 +135,7 @@ std::optional<Value> slice(const Value& value, const Slice& wanted, Meter& meter
   }
   const List& list = value.list();
   if (list.kind == ListKind::kRange) {
-    throw TemplateError("a slice of a range (put |list before it)");
+    throw TemplateError("a slice of a range is not supported (put |list before it)");
   }
   const Positions at = resolve(wanted, static_cast<Int>(list.items.size()));
   std::vector<Value> items;
