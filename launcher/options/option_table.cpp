@@ -153,7 +153,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
      .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
 
-    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "bf16",
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kGenerate | kLogits, .fallback = "bf16",
      .choices = "bf16|f32", .help = "arithmetic: bf16 inputs of matrix products, or f32 everywhere (parity); weights are bf16"},
     {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "N",
      .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
@@ -163,7 +163,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .help = "mpi: one rank per process; threads:N: N ranks inside this one process"},
     {.name = "placement", .group = OptionGroup::kMachine, .commands = kComputes, .value = "even|FILE", .fallback = "even",
      .help = "which rank holds which expert; FILE: a JSON array with the rank of each expert"},
-    {.name = "max-rows", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "ROWS",
+    {.name = "max-rows", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kGenerate | kCheck, .value = "ROWS",
      .fallback = "4096", .min = 1, .max = 1 << 24, .help = "rows that a rank puts into one step; a longer sequence runs alone"},
     {.name = "watchdog", .group = OptionGroup::kMachine, .kind = ValueKind::kReal, .commands = kComputes, .value = "SECONDS",
      .fallback = "60", .max_real = 1e6, .help = "a peer that keeps a rank waiting for longer is lost; 0 waits for ever"},

@@ -64,7 +64,7 @@ runtime::SamplingOptions OptionValues::sampling() const {
 std::string OptionValues::dump(Command command) const {
   std::string out;
   for (const OptionSpec& spec : option_table()) {
-    if (spec.commands.has(command)) {
+    if (spec.commands.has(command) && spec.group != OptionGroup::kInput) {  // prompts are nobody else's business
       for (const std::string& value : texts(spec.name)) {
         out += format("{}{}={}", out.empty() ? "" : " ", spec.name, value);
       }

@@ -34,7 +34,7 @@ class OptionValues {
   /// Every sampling option in force.
   runtime::SamplingOptions sampling() const;
 
-  /// "name=value ..." of all options of a command that have a value, in the order of the table: for the log and for
+  /// "name=value ..." of all options of a command that have a value, inputs left out, in the order of the table: for the log and for
   /// the handshake.
   std::string dump(Command command) const;
 

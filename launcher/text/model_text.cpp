@@ -30,13 +30,13 @@ ordered_json conversation(const RequestInput& request, const PromptOptions& opti
 
 }  // namespace
 
-ModelText ModelText::read(const std::filesystem::path& folder) {
-  ModelText out;
+void ModelText::read(const std::filesystem::path& folder) {
   if (std::error_code error; std::filesystem::exists(folder / "tokenizer.json", error)) {
-    out.tokenizer = runtime::Tokenizer::read(folder / "tokenizer.json");
-    out.chat = runtime::ChatTemplate::read(folder);
+    tokenizer.emplace(runtime::Tokenizer::read(folder / "tokenizer.json"));
+    if (auto found = runtime::ChatTemplate::read(folder)) {
+      chat.emplace(std::move(*found));
+    }
   }
-  return out;
 }
 
 const runtime::Tokenizer& ModelText::need_tokenizer(std::string_view what) const {

@@ -18,7 +18,8 @@ struct ModelText {
   std::optional<runtime::Tokenizer> tokenizer;
   std::optional<runtime::ChatTemplate> chat;
 
-  static ModelText read(const std::filesystem::path& folder);
+  /// Fills an empty one. Throws Error(kBadInput).
+  void read(const std::filesystem::path& folder);
   /// The tokenizer, or Error(kBadInput) saying that `what` needs one.
   const runtime::Tokenizer& need_tokenizer(std::string_view what) const;
 };

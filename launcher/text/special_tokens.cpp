@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "launcher/io/files.h"
 #include "launcher/text/model_text.h"
+#include "runtime/input_file.h"
 #include "runtime/strict_json.h"
 
 namespace unmask::launcher {
@@ -15,8 +15,10 @@ using nlohmann::json;
 constexpr std::uint64_t kMaxConfigBytes = std::uint64_t{16} << 20;
 
 json read_object(const std::filesystem::path& file) {
-  const auto text = read_file_if_there(file, kMaxConfigBytes);
-  json object = text ? runtime::parse_json_strictly(*text, file.string(), kMaxConfigBytes) : json::object();
+  if (std::error_code error; !std::filesystem::exists(file, error)) {
+    return json::object();
+  }
+  json object = runtime::parse_json_strictly(runtime::read_text_file(file, kMaxConfigBytes), file.string(), kMaxConfigBytes);
   require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", file.string(), runtime::describe(object));
   return object;
 }

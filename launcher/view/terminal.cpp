@@ -44,7 +44,9 @@ TerminalSize terminal_size() {
 
 bool can_draw() {
   const char* term = std::getenv("TERM");
-  return ::isatty(STDOUT_FILENO) == 1 && term != nullptr && *term != '\0' && std::string_view(term) != "dumb";
+  winsize reported{};  // 0 columns: mpirun's pseudo-terminal, behind which there may be a file
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &reported) == 0 && reported.ws_col > 0 && term != nullptr && *term != '\0' &&
+         std::string_view(term) != "dumb";
 }
 
 void install_signal_handlers() {

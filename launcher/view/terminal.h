@@ -11,7 +11,7 @@ struct TerminalSize {
 /// What the terminal on standard output says, else COLUMNS and LINES, else 80 x 24 (a pseudo-terminal of mpirun says 0 x 0).
 TerminalSize terminal_size();
 
-/// Whether standard output is a terminal that can be drawn on: TERM is set, and not "dumb".
+/// Whether standard output is a real terminal that can be drawn on: it has a size, TERM is set, and not "dumb".
 bool can_draw();
 
 /// Makes SIGINT, SIGTERM and SIGHUP end the process with 128 + signal, after giving back the cursor and the colours of a
