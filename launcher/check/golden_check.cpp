@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/check/golden_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <thread>
+
+#include "base/clock.h"
+#include "launcher/check/golden.h"
+#include "launcher/io/bytes.h"
+#include "launcher/run/single_pass.h"
+#include "launcher/text/model_text.h"
+#include "runtime/engine.h"
+
+namespace unmask::launcher {
+namespace {
+
+constexpr double kLogitTolerance = 1e-4;  ///< of the largest logit
+
+struct Expected {
+  std::vector<GoldenLogits> logits;
+  GoldenDecodes decodes;
+  SpecialTokens special;
+};
+
+Expected read_expected(const Job& job, const Network& network) {
+  Expected out;
+  agreed(job.comm, [&] {
+    out.logits = read_golden_logits(network.folder(), network.config().vocab_size);
+    out.decodes = read_golden_decodes(network.folder());
+    if (!out.decodes.cases.empty()) {
+      ModelText text;
+      text.read(network.folder());
+      out.special = find_special_tokens(network.folder(), network.config(), text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
+    }
+    for (const GoldenLogits& one : out.logits) {
+      require_fits(one.tokens, network.config());
+    }
+  });
+  return out;
+}
+
+double compare_logits(const GoldenLogits& expected, const PassLogits& pass) {
+  double largest = 0, difference = 0;
+  std::size_t at = 0;
+  pass.for_each_piece([&](std::span<const float> logits) {
+    for (const float x : logits) {
+      const double y = static_cast<double>(expected.logits[at++]);
+      largest = std::max(largest, std::abs(y));
+      const double d = std::abs(static_cast<double>(x) - y);
+      difference = d <= difference ? difference : d;  // a NaN stays
+    }
+  });
+  return difference / std::max(largest, 1e-30);
+}
+
+void check_logits(const Job& job, Network& network, const Expected& expected, GoldenResult& result) {
+  for (const GoldenLogits& one : expected.logits) {
+    run_single_pass(job, network, one.tokens, [&](const PassLogits& pass) {
+      const double difference = compare_logits(one, pass);
+      result.largest_difference = std::max(result.largest_difference, difference);
+      ++result.num_logits;
+      result.wrong_logits += difference <= kLogitTolerance && std::ranges::equal(pass.router_counts, one.router_counts) ? 0 : 1;
+    });
+  }
+}
+
+bool is_as_expected(const GoldenDecodes::Case& expected, const runtime::Answer& got) {
+  std::vector<std::vector<std::int64_t>> positions;
+  for (const runtime::TraceStep& step : got.trace) {
+    auto& list = positions.emplace_back();
+    for (const runtime::Unmasked& u : step.unmasked) {
+      list.push_back(u.position);
+    }
+  }
+  return !got.error && got.tokens == expected.tokens && got.passes == expected.passes && got.rows == expected.rows &&
+         positions == expected.positions;
+}
+
+void check_decodes(const Job& job, Network& network, const Expected& expected, GoldenResult& result) {
+  const auto& cases = expected.decodes.cases;
+  std::int64_t wrong = 0;
+  runtime::Engine engine(network.transformer(),
+                         {.max_rows = job.options().integer("max-rows"),
+                          .eos_tokens = expected.special.ends,
+                          .mask_token = expected.special.mask,
+                          .keep_trace = true,
+                          .stops_at_text = {}},
+                         {.on_step = {}, .on_answer = [&](const runtime::Request& request, const runtime::Answer& answer) {
+                            wrong += is_as_expected(cases[size(request.number)], answer) ? 0 : 1;
+                          }});
+  for (std::size_t i = job.comm.rank().at(); i < cases.size(); i += size(job.comm.num_ranks())) {
+    engine.submit(cases[i].request.to_request());
+  }
+  while (engine.run_step()) {
+  }
+  for (const auto& bytes : job.comm.all_gather(ByteWriter().put(wrong).take())) {
+    result.wrong_decodes += ByteReader(bytes).get<std::int64_t>();
+  }
+  result.num_decodes = static_cast<std::int64_t>(cases.size());
+  result.num_left_out = expected.decodes.num_left_out;
+}
+
+}  // namespace
+
+GoldenResult check_golden(const Job& job) {
+  Network network(job, {.precision = experts::Precision::kFloat32});
+  const Expected expected = read_expected(job, network);
+  GoldenResult result;
+  network.load();
+  check_logits(job, network, expected, result);
+  if (!expected.decodes.cases.empty()) {
+    check_decodes(job, network, expected, result);
+  }
+  result.num_left_out = expected.decodes.num_left_out;
+  return result;
+}
+
+}  // namespace unmask::launcher

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/options/command_table.h"
+
+namespace unmask::launcher {
+
+const std::array<CommandSpec, 6> kCommands = {{
+    {Command::kGenerate, "generate", "answer prompts, conversations or a file of requests",
+     "Each --prompt is one user message, put through the checkpoint's chat template where it has one. Text is text:\n"
+     "special tokens typed in it are encoded as plain characters unless --special is given. Answers come in the order\n"
+     "of the input; requests are spread over the ranks. A request line that cannot be run is answered by\n"
+     "{\"id\": ..., \"error\": {\"code\": 3, \"message\": ...}} in its place, and the run ends with code 5.",
+     "mpirun -n 2 unmask generate --model models/demo --prompt 'Sort the letters: e x j c' --gen-length 48"},
+    {Command::kLogits, "logits", "write the logits of one full pass to a safetensors file",
+     "Runs one pass over the tokens and stores what comes out, for checking against any other implementation.",
+     "unmask logits --model models/demo --prompt-tokens 509,39,52 --dtype f32 --output out.safetensors"},
+    {Command::kTokenize, "tokenize", "turn lines of standard input into token ids",
+     "Prints one line of ids, separated by blanks, per line of input. A line ends at the line feed; a carriage return\n"
+     "before it belongs to the text. Use --json for texts that hold line feeds.",
+     "printf 'Hello\\n' | unmask tokenize --model models/demo"},
+    {Command::kDetokenize, "detokenize", "turn lines of token ids into text",
+     "Reads ids separated by blanks or commas, with --json one array per line. Special tokens are kept unless\n"
+     "--skip-special is given.",
+     "echo '39 52 44' | unmask detokenize --model models/demo"},
+    {Command::kInfo, "info", "show a checkpoint, its size per rank, this machine and the kernels",
+     "Reads headers only. Without --model it shows the machine and the kernels.",
+     "unmask info --model models/demo --ranks 4"},
+    {Command::kCheck, "check", "test kernels, exchange and a checkpoint on the ranks given",
+     "Compares every kernel with the plainest one and the token exchange with direct addressing; if the folder holds\n"
+     "logits.safetensors or decode.json, runs these golden cases too. Prints PASS or FAIL lines; exit code 3 if one fails.",
+     "mpirun -n 4 unmask check --model tests/data/wide"},
+}};
+
+const CommandSpec& spec_of(Command command) {
+  const CommandSpec& spec = kCommands[static_cast<std::size_t>(command)];
+  UNMASK_CHECK(spec.command == command, "the table of commands is out of order at {}", spec.name);
+  return spec;
+}
+
+}  // namespace unmask::launcher

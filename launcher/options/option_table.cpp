@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <charconv>
+#include <limits>
+
+#include "launcher/options/option_spec.h"
+
+namespace unmask::launcher {
+namespace {
+
+using runtime::SamplingOptions;
+using Values = std::span<const std::string>;
+
+constexpr CommandSet kGenerate = only(Command::kGenerate);
+constexpr CommandSet kLogits = only(Command::kLogits);
+constexpr CommandSet kTokenize = only(Command::kTokenize);
+constexpr CommandSet kDetokenize = only(Command::kDetokenize);
+constexpr CommandSet kInfo = only(Command::kInfo);
+constexpr CommandSet kCheck = only(Command::kCheck);
+constexpr CommandSet kComputes = kGenerate | kLogits | kCheck;
+constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo;
+
+constexpr std::uint64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
+constexpr std::uint64_t kMaxSeed = std::numeric_limits<std::uint64_t>::max();
+
+// The values that reach an apply function have passed find_fault().
+template <class T>
+T number(Values values) {
+  T out{};
+  std::from_chars(values.back().data(), values.back().data() + values.back().size(), out);
+  return out;
+}
+
+/// The place of the value among the choices, which are listed in the order of the enumerators.
+template <class Enum>
+Enum choice(Values values, std::string_view choices) {
+  const auto all = split_choices(choices);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i] == values.back()) {
+      return static_cast<Enum>(i);
+    }
+  }
+  UNMASK_CHECK(false, "'{}' is none of {}", values.back(), choices);
+}
+
+constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy";
+constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
+constexpr std::string_view kRemaskings = "low_confidence|random";
+
+constexpr auto kTable = std::to_array<OptionSpec>({
+    {.name = "model", .group = OptionGroup::kModel, .commands = kAll, .value = "DIR",
+     .help = "checkpoint folder in Hugging Face form: config.json, safetensors, tokenizer.json"},
+
+    {.name = "prompt", .group = OptionGroup::kInput, .commands = kGenerate, .value = "TEXT", .repeat = Repeat::kCollects,
+     .help = "a question; may be given several times, the answers come in the same order"},
+    {.name = "prompt-tokens", .group = OptionGroup::kInput, .commands = kGenerate | kLogits, .value = "1,2,3",
+     .repeat = Repeat::kCollects, .help = "a prompt as token ids, used as it is; generate takes several"},
+    {.name = "messages", .group = OptionGroup::kInput, .commands = kGenerate, .value = "FILE.json", .repeat = Repeat::kCollects,
+     .help = "a conversation: an array of {\"role\", \"content\"}, or {\"messages\": [...]}"},
+    {.name = "requests", .group = OptionGroup::kInput, .commands = kGenerate, .value = "FILE",
+     .help = "one JSON object per line ('-': standard input) with prompt, prompt_tokens or messages, an optional id (else "
+             "the number of the line), and any sampling option; blank lines are skipped"},
+    {.name = "system", .group = OptionGroup::kInput, .commands = kGenerate, .value = "TEXT",
+     .help = "system message put before every conversation that has none"},
+    {.name = "raw", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kGenerate,
+     .help = "encode each prompt as it is, without the chat template"},
+    {.name = "special", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kGenerate | kTokenize,
+     .help = "recognise special tokens in the given text (else they are encoded as plain characters)"},
+    {.name = "chat", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kTokenize,
+     .help = "each line is one user message, put through the chat template with its generation prompt"},
+
+    {.name = "gen-length", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate, .value = "TOKENS",
+     .fallback = "128", .min = 1, .max = kMaxInt, .help = "length of the answer",
+     .apply = [](SamplingOptions& o, Values v) { o.gen_length = number<std::int64_t>(v); }},
+    {.name = "block-length", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate,
+     .value = "TOKENS", .fallback = "32", .min = 1, .max = kMaxInt,
+     .help = "the answer is finished in blocks of this length, left to right; the last one may be shorter",
+     .apply = [](SamplingOptions& o, Values v) { o.block_length = number<std::int64_t>(v); }},
+    {.name = "decoder", .group = OptionGroup::kSampling, .kind = ValueKind::kChoice, .commands = kGenerate,
+     .fallback = "threshold", .choices = kDecoders, .help = "which positions a step unmasks",
+     .apply = [](SamplingOptions& o, Values v) { o.decoder = choice<runtime::DecoderKind>(v, kDecoders); }},
+    {.name = "steps", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate, .value = "N",
+     .fallback_note = "gen-length", .min = 1, .max = kMaxInt, .help = "decoder steps: passes over the whole answer",
+     .apply = [](SamplingOptions& o, Values v) { o.steps = number<std::int64_t>(v); }},
+    {.name = "threshold", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "P",
+     .fallback = "0.9", .max_real = 1, .help = "decoders threshold, credit, hierarchy: confidence that is enough to unmask",
+     .apply = [](SamplingOptions& o, Values v) { o.threshold = number<double>(v); }},
+    {.name = "factor", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "F",
+     .fallback = "1.0", .max_real = 1e6, .help = "decoder factor: the n best are unmasked while the n-th has 1 - F / (n + 1)",
+     .apply = [](SamplingOptions& o, Values v) { o.factor = number<double>(v); }},
+    {.name = "low-threshold", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "P",
+     .fallback = "0.4", .max_real = 1, .help = "decoder hierarchy: least confidence of the best position of a masked run",
+     .apply = [](SamplingOptions& o, Values v) { o.low_threshold = number<double>(v); }},
+    {.name = "credit-decay", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "D",
+     .fallback = "0.8", .max_real = 1, .help = "decoder credit: what is left of earlier evidence after a step",
+     .apply = [](SamplingOptions& o, Values v) { o.credit_decay = number<double>(v); }},
+    {.name = "credit-power", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "A",
+     .fallback = "0.2", .max_real = 100, .help = "decoder credit: a step's evidence is confidence to the power A",
+     .apply = [](SamplingOptions& o, Values v) { o.credit_power = number<double>(v); }},
+    {.name = "credit-weight", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "W",
+     .fallback = "0.7", .max_real = 1000, .help = "decoder credit: weight of the gathered evidence",
+     .apply = [](SamplingOptions& o, Values v) { o.credit_weight = number<double>(v); }},
+    {.name = "cache", .group = OptionGroup::kSampling, .kind = ValueKind::kChoice, .commands = kGenerate, .fallback = "none",
+     .choices = kCaches, .built = "none", .help = "which keys and values are kept between the passes of a block",
+     .apply = [](SamplingOptions& o, Values v) { o.cache = choice<runtime::CachePolicy>(v, kCaches); }},
+    {.name = "look-before", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate,
+     .value = "TOKENS", .fallback = "16", .max = kMaxInt, .help = "cache vicinity: positions refreshed before the block",
+     .apply = [](SamplingOptions& o, Values v) { o.look_before = number<std::int64_t>(v); }},
+    {.name = "look-after", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate,
+     .value = "TOKENS", .fallback = "16", .max = kMaxInt, .help = "cache vicinity: positions refreshed after the block",
+     .apply = [](SamplingOptions& o, Values v) { o.look_after = number<std::int64_t>(v); }},
+    {.name = "warmup", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate, .value = "PASSES",
+     .fallback = "4", .max = kMaxInt, .help = "cache vicinity: first passes of an answer that run without the cache",
+     .apply = [](SamplingOptions& o, Values v) { o.warmup = number<std::int64_t>(v); }},
+    {.name = "temperature", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "T",
+     .fallback = "0", .built = "0", .max_real = 100, .help = "0 takes the most probable token",
+     .apply = [](SamplingOptions& o, Values v) { o.temperature = number<double>(v); }},
+    {.name = "remasking", .group = OptionGroup::kSampling, .kind = ValueKind::kChoice, .commands = kGenerate,
+     .fallback = "low_confidence", .choices = kRemaskings, .built = "low_confidence",
+     .help = "which positions stay masked for a later step",
+     .apply = [](SamplingOptions& o, Values v) { o.remasking = choice<runtime::Remasking>(v, kRemaskings); }},
+    {.name = "cfg-scale", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "S",
+     .fallback = "0", .built = "0", .max_real = 100, .help = "classifier-free guidance; 0 is off",
+     .apply = [](SamplingOptions& o, Values v) { o.cfg_scale = number<double>(v); }},
+    {.name = "seed", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate, .value = "N",
+     .fallback = "0", .max = kMaxSeed, .help = "key of the random numbers, which temperature 0 does not use",
+     .apply = [](SamplingOptions& o, Values v) { o.seed = number<std::uint64_t>(v); }},
+    {.name = "stop-at-eos", .group = OptionGroup::kSampling, .kind = ValueKind::kOnOff, .commands = kGenerate, .fallback = "on",
+     .help = "compute no further block once a finished one holds an end token",
+     .apply = [](SamplingOptions& o, Values v) { o.stop_at_eos = v.back() == "on"; }},
+    {.name = "stop", .group = OptionGroup::kSampling, .commands = kGenerate, .value = "TEXT", .min = 1, .repeat = Repeat::kCollects,
+     .help = "the answer ends before this text; may be given several times, in a request as a string or an array",
+     .apply = [](SamplingOptions& o, Values v) { o.stop.assign(v.begin(), v.end()); }},
+    {.name = "mask-token-id", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate, .value = "ID",
+     .fallback_note = "the checkpoint's, else the tokenizer's", .max = kMaxInt, .help = "token that stands for a masked position",
+     .apply = [](SamplingOptions& o, Values v) { o.mask_token = number<TokenId>(v); }},
+    {.name = "smoothing", .group = OptionGroup::kSampling, .kind = ValueKind::kOnOff, .commands = kGenerate, .fallback = "off",
+     .built = "off", .help = "feed masked positions a mixture of their likely tokens",
+     .apply = [](SamplingOptions& o, Values v) { o.smoothing = v.back() == "on"; }},
+
+    {.name = "json", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag,
+     .commands = kGenerate | kTokenize | kDetokenize | kInfo,
+     .help = "JSON: generate prints one object per prompt and line, the last with the totals in \"run\"; tokenize reads one "
+             "JSON string (with --chat: an array of messages) per line and prints one array; detokenize is the way back"},
+    {.name = "show", .group = OptionGroup::kOutput, .kind = ValueKind::kChoice, .commands = kGenerate, .fallback = "auto",
+     .choices = "auto|on|off", .help = "draw the answer while it is unmasked; auto: if a single process writes to a terminal"},
+    {.name = "show-steps", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kGenerate,
+     .help = "with --json or --requests: add \"trace\", what each step unmasked with which confidence"},
+    {.name = "output", .group = OptionGroup::kOutput, .commands = kLogits, .value = "F.safetensors",
+     .help = "where the tensors go: logits [rows, vocabulary] f32, router_counts [layers, experts] i64"},
+    {.name = "skip-special", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kDetokenize,
+     .help = "leave special tokens out of the text"},
+    {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
+     .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
+
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kGenerate | kLogits, .fallback = "bf16",
+     .choices = "bf16|f32", .help = "arithmetic: bf16 inputs of matrix products, or f32 everywhere (parity); weights are bf16"},
+    {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "N",
+     .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
+    {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",
+     .help = "kernel family, see 'unmask info'; auto: the best that every rank has"},
+    {.name = "transport", .group = OptionGroup::kMachine, .commands = kComputes, .value = "mpi|threads:N", .fallback = "mpi",
+     .help = "mpi: one rank per process; threads:N: N ranks inside this one process"},
+    {.name = "placement", .group = OptionGroup::kMachine, .commands = kComputes, .value = "even|FILE", .fallback = "even",
+     .help = "which rank holds which expert; FILE: a JSON array with the rank of each expert"},
+    {.name = "max-rows", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kGenerate | kCheck, .value = "ROWS",
+     .fallback = "4096", .min = 1, .max = 1 << 24, .help = "rows that a rank puts into one step; a longer sequence runs alone"},
+    {.name = "watchdog", .group = OptionGroup::kMachine, .kind = ValueKind::kReal, .commands = kComputes, .value = "SECONDS",
+     .fallback = "60", .max_real = 1e6, .help = "a peer that keeps a rank waiting for longer is lost; 0 waits for ever"},
+    {.name = "log-level", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAll, .fallback = "info",
+     .choices = "debug|info|warning|error|off", .help = "what is written to standard error"},
+    {.name = "log-ranks", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "first",
+     .choices = "first|all", .help = "which ranks write a log"},
+});
+
+}  // namespace
+
+std::span<const OptionSpec> option_table() { return kTable; }
+
+}  // namespace unmask::launcher

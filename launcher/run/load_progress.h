@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "runtime/checkpoint.h"
+
+namespace unmask::launcher {
+
+/// How far loading has come, on standard error: rewritten in place on a terminal, else a line each five seconds. Says nothing
+/// of short loads, nor where the log is off.
+class LoadProgressLine {
+ public:
+  explicit LoadProgressLine(const Logger& log);
+  void show(const runtime::LoadProgress& now);
+  void close();
+
+ private:
+  const Logger& log_;
+  bool in_place_;
+  bool drawn_ = false;
+  std::optional<Stopwatch> since_shown_;
+};
+
+}  // namespace unmask::launcher

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/run/network.h"
+
+#include <map>
+
+#include "base/clock.h"
+#include "cluster/memory.h"
+#include "launcher/io/bytes.h"
+#include "launcher/run/load_progress.h"
+
+namespace unmask::launcher {
+
+Network::Network(const Job& job, const Options& options) : job_(job), precision_(options.precision) {
+  const int num_threads = agree_on_threads(job);
+  agreed(job.comm, [&] {
+    checkpoint_.emplace(job.options().text("model"));
+    placement_.emplace(read_placement(job.options().text("placement"), config().num_experts, job.comm.num_ranks()));
+    team_ = std::make_unique<ThreadTeam>(num_threads);
+  });
+  require_same_everywhere(job, checkpoint_->fingerprint());
+  kernels_ = &agree_on_kernels(job);
+  if (!config().unknown_keys.empty()) {
+    job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
+  }
+  job.log.debug("options: {}", job.options().dump(job.invocation.command));
+}
+
+/// What the ranks of each host will hold together, against what the host has.
+void Network::require_memory() const {
+  const std::uint64_t mine = checkpoint_->bytes_held(*placement_, job_.comm.rank());
+  const auto all = job_.comm.all_gather(ByteWriter().put(job_.comm.host()).put(mine).take());
+  std::uint64_t on_host = 0;
+  for (const auto& bytes : all) {
+    ByteReader reader(bytes);
+    if (reader.get_text() == job_.comm.host()) {
+      on_host += reader.get<std::uint64_t>();
+    }
+  }
+  agreed(job_.comm, [&] {
+    const std::uint64_t available = cluster::available_memory_bytes();
+    require(on_host <= available, ExitCode::kBadInput,
+            "the weights of this host's {} ranks need {} bytes of memory, {} are available: use more hosts, or free memory",
+            job_.comm.num_ranks_on_host(), on_host, available);
+  });
+}
+
+void Network::load() {
+  require_memory();
+  const Stopwatch clock;
+  agreed(job_.comm, [&] {
+    LoadProgressLine progress(job_.log);
+    loaded_.emplace(checkpoint_->load(*placement_, job_.comm.rank(), *team_,
+                                      [&](const runtime::LoadProgress& now) { progress.show(now); }));
+    progress.close();
+  });
+  load_seconds_ = clock.seconds();
+  if (loaded_->num_rounded > 0) {
+    job_.log.info("{} matrices of the checkpoint were rounded to bf16", loaded_->num_rounded);
+  }
+  const bool is_bf16 = precision_ == experts::Precision::kBfloat16;
+  exchange_ = comm::make_exchange(job_.comm, *placement_,
+                                  {.hidden = config().hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
+  transformer_ = std::make_unique<runtime::Transformer>(config(), loaded_->weights, *exchange_,
+                                                        experts::Compute{kernels_, team_.get(), precision_});
+}
+
+experts::Precision precision_of(const OptionValues& options) {
+  return options.text("dtype") == "f32" ? experts::Precision::kFloat32 : experts::Precision::kBfloat16;
+}
+
+}  // namespace unmask::launcher

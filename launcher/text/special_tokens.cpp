@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "launcher/text/model_text.h"
+#include "runtime/input_file.h"
+#include "runtime/strict_json.h"
+
+namespace unmask::launcher {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kMaxConfigBytes = std::uint64_t{16} << 20;
+
+json read_object(const std::filesystem::path& file) {
+  if (std::error_code error; !std::filesystem::exists(file, error)) {
+    return json::object();
+  }
+  json object = runtime::parse_json_strictly(runtime::read_text_file(file, kMaxConfigBytes), file.string(), kMaxConfigBytes);
+  require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", file.string(), runtime::describe(object));
+  return object;
+}
+
+void require_in_vocabulary(std::int64_t token, const runtime::ModelConfig& config, std::string_view what) {
+  require(token >= 0 && token < config.vocab_size, ExitCode::kBadInput, "{}: expected a token from 0 to {}, found {}", what,
+          config.vocab_size - 1, token);
+}
+
+/// eos_token_id of generation_config.json: a number or a list of numbers.
+std::vector<TokenId> generation_ends(const std::filesystem::path& folder, const runtime::ModelConfig& config) {
+  const auto file = folder / "generation_config.json";
+  const json all = read_object(file);
+  const auto value = all.find("eos_token_id");
+  if (value == all.end() || value->is_null()) {
+    return {};
+  }
+  const std::string what = file.string() + ": eos_token_id";
+  std::vector<TokenId> ends;
+  for (const json& id : value->is_array() ? *value : json::array({*value})) {
+    require(id.is_number_integer(), ExitCode::kBadInput, "{}: expected a whole number or a list of them, found {}", what,
+            runtime::describe(id));
+    const auto token = id.is_number_unsigned() && id.get<std::uint64_t>() > std::uint64_t{1} << 40 ? std::int64_t{1} << 40
+                                                                                                    : id.get<std::int64_t>();
+    require_in_vocabulary(token, config, what);
+    ends.push_back(static_cast<TokenId>(token));
+  }
+  return ends;
+}
+
+/// A token that tokenizer_config.json names, as text or as {"content": text}.
+std::optional<TokenId> named_token(const json& tokenizer_config, const char* key, const runtime::Tokenizer* tokenizer) {
+  const auto value = tokenizer_config.find(key);
+  if (tokenizer == nullptr || value == tokenizer_config.end()) {
+    return std::nullopt;
+  }
+  const json content = value->is_object() ? value->value("content", json()) : *value;
+  return content.is_string() ? tokenizer->id_of(content.get<std::string>()) : std::nullopt;
+}
+
+std::optional<TokenId> find_mask(const runtime::ModelConfig& config, const json& tokenizer_config,
+                                 const runtime::Tokenizer* tokenizer) {
+  if (config.mask_token) {
+    return config.mask_token;
+  }
+  if (const auto named = named_token(tokenizer_config, "mask_token", tokenizer)) {
+    return named;
+  }
+  for (const char* text : {"<|mask|>", "<|mdm_mask|>"}) {
+    if (const auto id = tokenizer != nullptr ? tokenizer->id_of(text) : std::nullopt) {
+      return id;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+SpecialTokens find_special_tokens(const std::filesystem::path& folder, const runtime::ModelConfig& config,
+                                  const runtime::Tokenizer* tokenizer, std::optional<TokenId> mask_option) {
+  const json tokenizer_config = read_object(folder / "tokenizer_config.json");
+  const auto mask = mask_option ? mask_option : find_mask(config, tokenizer_config, tokenizer);
+  require(mask.has_value(), ExitCode::kBadInput,
+          "{}: expected a mask token (mask_token_id in config.json, mask_token in tokenizer_config.json, or <|mask|> or <|mdm_mask|> "
+          "in tokenizer.json), found none; give it with --mask-token-id",
+          folder.string());
+  require_in_vocabulary(*mask, config, "mask token");
+
+  SpecialTokens out{.mask = *mask, .ends = generation_ends(folder, config)};
+  out.ends.insert(out.ends.end(), config.eos_tokens.begin(), config.eos_tokens.end());
+  if (const auto eos = named_token(tokenizer_config, "eos_token", tokenizer)) {
+    out.ends.push_back(*eos);
+  }
+  for (const char* end_of_turn : {"<|role_end|>", "<|eot_id|>", "<|im_end|>"}) {
+    const auto id = tokenizer != nullptr ? tokenizer->id_of(end_of_turn) : std::nullopt;
+    if (id && tokenizer->is_special(*id)) {
+      out.ends.push_back(*id);
+    }
+  }
+  std::vector<TokenId> unique;
+  for (const TokenId id : out.ends) {
+    require_in_vocabulary(id, config, "end token");
+    if (std::ranges::count(unique, id) == 0) {
+      unique.push_back(id);
+    }
+  }
+  out.ends = std::move(unique);
+  return out;
+}
+
+}  // namespace unmask::launcher

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/view/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <initializer_list>
+#include <string_view>
+
+namespace unmask::launcher {
+namespace {
+
+// A signal handler can reach nothing but what lives at namespace scope.
+volatile std::sig_atomic_t drawing = 0;
+
+extern "C" void end_by_signal(int signal) {
+  if (drawing != 0) {
+    constexpr char kRestore[] = "\x1b[0m\x1b[?25h\n";
+    [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, kRestore, sizeof kRestore - 1);
+  }
+  ::_exit(128 + signal);
+}
+
+int number_from(const char* variable) {
+  const char* text = std::getenv(variable);
+  const long value = text == nullptr ? 0 : std::strtol(text, nullptr, 10);
+  return value > 0 && value < 10000 ? static_cast<int>(value) : 0;
+}
+
+}  // namespace
+
+TerminalSize terminal_size() {
+  TerminalSize size;
+  winsize reported{};
+  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &reported) == 0;
+  const int columns = known && reported.ws_col > 0 ? reported.ws_col : number_from("COLUMNS");
+  const int rows = known && reported.ws_row > 0 ? reported.ws_row : number_from("LINES");
+  size.columns = columns > 0 ? columns : size.columns;
+  size.rows = rows > 0 ? rows : size.rows;
+  return size;
+}
+
+bool can_draw() {
+  const char* term = std::getenv("TERM");
+  winsize reported{};  // 0 columns: mpirun's pseudo-terminal, behind which there may be a file
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &reported) == 0 && reported.ws_col > 0 && term != nullptr && *term != '\0' &&
+         std::string_view(term) != "dumb";
+}
+
+void install_signal_handlers() {
+  struct sigaction action {};
+  action.sa_handler = end_by_signal;
+  sigemptyset(&action.sa_mask);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    sigaction(signal, &action, nullptr);
+  }
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, nullptr);
+}
+
+DrawingScope::DrawingScope() { drawing = 1; }
+DrawingScope::~DrawingScope() { drawing = 0; }
+
+}  // namespace unmask::launcher
