@@ -46,6 +46,8 @@ void require_token(TokenId token, std::int64_t vocab, std::string_view what) {
           token, vocab, vocab - 1);
 }
 
+}  // namespace
+
 void require_runnable(const Request& request, const ModelConfig& config) {
   for (const TokenId token : request.prompt) {
     require_token(token, config.vocab_size, "prompt token");
@@ -59,8 +61,6 @@ void require_runnable(const Request& request, const ModelConfig& config) {
           "prompt or the answer",
           prompt, request.options.gen_length, config.max_positions);
 }
-
-}  // namespace
 
 void Engine::submit(Request request) {
   try {

@@ -29,6 +29,9 @@ struct EngineEvents {
   std::function<void(const Request&, Answer)> on_answer;
 };
 
+/// Throws Error(kBadInput) if the request cannot run on this model: a token outside the vocabulary, more positions than it has.
+void require_runnable(const Request& request, const ModelConfig& config);
+
 /// Runs the sequences of one rank, in lockstep with the engines of the other ranks.
 class Engine {
  public:

@@ -38,7 +38,7 @@ Plan make_plan(const Job& job, const Network& network) {
     plan.text.read(network.folder());
     const auto* tokenizer = plan.text.tokenizer ? &*plan.text.tokenizer : nullptr;
     plan.special = find_special_tokens(network.folder(), network.config(), tokenizer, job.options().sampling().mask_token);
-    plan.asked = tokenize_inputs(job, plan.text);
+    plan.asked = tokenize_inputs(job, plan.text, network.config());
     plan.draws = wants_view(job);
   });
   share(job, plan);

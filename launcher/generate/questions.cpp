@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/generate/questions.h"
 
+#include "runtime/engine.h"
+
 namespace unmask::launcher {
 namespace {
 
@@ -27,7 +29,7 @@ PromptOptions prompt_options(const OptionValues& options) {
   return out;
 }
 
-TokenQuestions tokenize_inputs(const Job& job, const ModelText& model) {
+TokenQuestions tokenize_inputs(const Job& job, const ModelText& model, const runtime::ModelConfig& config) {
   const bool from_file = job.options().given("requests");
   const PromptOptions options = prompt_options(job.options());
   TokenQuestions out;
@@ -41,7 +43,9 @@ TokenQuestions tokenize_inputs(const Job& job, const ModelText& model) {
       }
       TokenRequest request{.number = number, .id = input.id, .prompt = encode_prompt(model, input, options),
                            .sampling = sampling_of(job.options(), input)};
-      const runtime::SamplingOptions sampling = OptionValues(request.sampling).sampling();
+      const runtime::Request typed = request.to_request();
+      runtime::require_runnable(typed, config);
+      const runtime::SamplingOptions& sampling = typed.options;
       require(sampling.stop.empty() || model.tokenizer, ExitCode::kBadInput,
               "stop texts need a tokenizer.json in the model folder, found none");
       question.prompt = request.prompt;

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// One line of a request file: whatever it holds, it becomes a request whose options can be read, or that request's error.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "launcher/text/request_line.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace unmask;
+  const std::string_view line(reinterpret_cast<const char*>(data), size);
+  const auto request = launcher::parse_request_line(line, 1);
+  if (!request.error) {
+    const auto options = launcher::OptionValues(request.sampling).sampling();
+    if (options.gen_length < 1 || options.block_length < 1 || !(options.threshold >= 0 && options.threshold <= 1)) {
+      std::abort();
+    }
+  }
+  try {
+    launcher::parse_messages(line, "messages");
+  } catch (const Error&) {
+  }
+  try {
+    launcher::parse_token_list(line, "tokens");
+  } catch (const Error&) {
+  }
+  return 0;
+}
