@@ -16,6 +16,11 @@ namespace unmask::comm {
 using Bytes = std::vector<std::byte>;
 class PointToPoint;
 
+/// How long a wait may take before the peer counts as lost; zero waits for ever.
+struct Deadline {
+  std::chrono::duration<double> limit{60.0};
+};
+
 /// One rank's end of the job: who it is, and the blocking collectives of start-up and shutdown. All ranks call them in the
 /// same order. Every wait polls politely and has a deadline (Error kPeerLost, naming the peer, the operation and the bytes).
 /// Used by one thread at a time. Implementations: comm/mpi (one process a rank), comm/threads (one thread a rank).
@@ -31,6 +36,9 @@ class Communicator {
   virtual std::int64_t num_ranks_on_host() const = 0;    ///< ranks that share this host's memory, this one included
   virtual std::int64_t rank_on_host() const = 0;
   virtual std::string_view transport() const = 0;        ///< "mpi" or "threads"
+
+  /// From now on; not collective, but all ranks should wait equally long. Loading takes its time on some ranks, steps do not.
+  virtual void set_deadline(Deadline deadline) = 0;
 
   bool is_root() const { return rank() == Rank(0); }
 
@@ -55,11 +63,6 @@ class Communicator {
 
   /// Ends the whole job now with this exit code (MPI_Abort); for errors that cannot be agreed upon.
   [[noreturn]] virtual void abort(int exit_code) = 0;
-};
-
-/// How long a wait may take before the peer counts as lost; zero waits for ever.
-struct Deadline {
-  std::chrono::duration<double> limit{60.0};
 };
 
 }  // namespace unmask::comm

@@ -32,6 +32,7 @@ class LaneCommunicator final : public Communicator {
   std::int64_t num_ranks_on_host() const override { return wires_->job().num_ranks_on_host; }
   std::int64_t rank_on_host() const override { return wires_->job().rank_on_host; }
   std::string_view transport() const override { return wires_->transport(); }
+  void set_deadline(Deadline deadline) override { wires_->set_deadline(deadline); }
   PointToPoint& wires() override { return *wires_; }
 
   std::vector<Bytes> all_gather(std::span<const std::byte> mine) override { return comm::all_gather(*wires_, mine); }

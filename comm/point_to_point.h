@@ -66,6 +66,7 @@ class PointToPoint {
   virtual ~PointToPoint() = default;
 
   virtual const JobView& job() const = 0;
+  virtual void set_deadline(Deadline deadline) = 0;
   virtual std::string_view transport() const = 0;
 
   virtual std::unique_ptr<Operation> start_send(Lane lane, Rank to, std::span<const std::byte> bytes) = 0;

@@ -90,8 +90,7 @@ const std::filesystem::path& Checkpoint::folder() const { return impl_->folder; 
 std::string Checkpoint::fingerprint() const { return impl_->fingerprint; }
 const std::vector<std::string>& Checkpoint::unknown_tensors() const { return impl_->unknown_tensors; }
 
-std::uint64_t Checkpoint::bytes_held(const cluster::Placement& placement, Rank rank) const {
-  const ModelConfig& c = impl_->config;
+std::uint64_t weight_bytes(const ModelConfig& c, const cluster::Placement& placement, Rank rank) {
   const std::int64_t of_one_expert = 3 * c.hidden * c.expert_width;
   const std::int64_t held = c.num_layers * static_cast<std::int64_t>(placement.held_by(rank).size());
   const std::int64_t of_norms = c.hidden + c.num_layers * (2 * c.hidden + (c.qk_norm ? 2 * c.head_dim : 0));

@@ -15,6 +15,9 @@
 
 namespace unmask::runtime {
 
+/// Bytes of weights that `rank` holds in memory under this placement (bfloat16 matrices, float32 norms).
+std::uint64_t weight_bytes(const ModelConfig& config, const cluster::Placement& placement, Rank rank);
+
 struct LoadProgress {
   std::uint64_t bytes_read = 0;
   std::uint64_t bytes_total = 0;  ///< what this rank will read
@@ -43,8 +46,6 @@ class Checkpoint {
   /// A short text that differs whenever config, tensor names, types, shapes or file sizes differ: ranks compare it at start.
   std::string fingerprint() const;
 
-  /// Bytes of weights that `rank` holds in memory under this placement (bfloat16 matrices, float32 norms).
-  std::uint64_t bytes_held(const cluster::Placement& placement, Rank rank) const;
   /// Tensors beside the network that nothing here uses: for one warning. What would change the forward pass is refused.
   const std::vector<std::string>& unknown_tensors() const;
 

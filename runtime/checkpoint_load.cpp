@@ -108,7 +108,7 @@ LoadResult Checkpoint::load(const cluster::Placement& placement, Rank rank, Thre
             .num_rounded = count_rounded(plan.transfers)};
   } catch (const std::bad_alloc&) {
     fail(ExitCode::kBadInput, "{}: not enough memory for the {} bytes of weights of rank {}: use more ranks, on more hosts",
-         impl_->folder.string(), bytes_held(placement, rank), rank);
+         impl_->folder.string(), weight_bytes(impl_->config, placement, rank), rank);
   }
 }
 

@@ -58,6 +58,7 @@ class MpiWires final : public PointToPoint {
   }
 
   const JobView& job() const override { return job_; }
+  void set_deadline(Deadline deadline) override { job_.deadline = deadline; }
   std::string_view transport() const override { return "mpi"; }
 
   std::unique_ptr<Operation> start_send(Lane on, Rank to, std::span<const std::byte> bytes) override {

@@ -68,6 +68,7 @@ class ThreadWires final : public PointToPoint {
   ~ThreadWires() override { hub_->leave(job_.rank); }
 
   const JobView& job() const override { return job_; }
+  void set_deadline(Deadline deadline) override { job_.deadline = deadline; }
   std::string_view transport() const override { return "threads"; }
 
   std::unique_ptr<Operation> start_send(Lane lane, Rank to, std::span<const std::byte> bytes) override {

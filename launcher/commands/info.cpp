@@ -14,10 +14,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json model_json(const runtime::Checkpoint& checkpoint) {
-  const runtime::ModelConfig& config = checkpoint.config();
+Json model_json(const std::filesystem::path& folder, const runtime::ModelConfig& config) {
   Json out = Json::object();
-  out["folder"] = checkpoint.folder().string();
+  out["folder"] = folder.string();
   out["architecture"] = config.architecture;
   out["layers"] = config.num_layers;
   out["hidden"] = config.hidden;
@@ -33,33 +32,44 @@ Json model_json(const runtime::Checkpoint& checkpoint) {
   out["qk_norm"] = config.qk_norm;
   out["renormalised_top_k"] = config.renormalise_top_k;
   out["parameters"] = config.num_parameters();
-  out["tensor_bytes"] = checkpoint.tensor_bytes();
-  out["fingerprint"] = checkpoint.fingerprint();
   return out;
 }
 
+/// A folder with a config alone can be looked at too: what it would need is known before the weights are there.
+void add_weights(Json& out, const std::filesystem::path& folder) {
+  const bool has_weights = std::filesystem::exists(folder / "model.safetensors") ||
+                           std::filesystem::exists(folder / "model.safetensors.index.json");
+  if (!has_weights) {
+    out["tensor_bytes"] = nullptr;
+    out["note"] = "no safetensors in this folder: config.json alone";
+    return;
+  }
+  const runtime::Checkpoint checkpoint(folder);
+  out["tensor_bytes"] = checkpoint.tensor_bytes();
+  out["fingerprint"] = checkpoint.fingerprint();
+}
+
 /// Tokens that mean something; a folder without a mask token says so instead of failing.
-void add_tokens(Json& out, const runtime::Checkpoint& checkpoint) {
+void add_tokens(Json& out, const std::filesystem::path& folder, const runtime::ModelConfig& config) {
   ModelText text;
-  text.read(checkpoint.folder());
+  text.read(folder);
   out["tokenizer"] = text.tokenizer ? Json(text.tokenizer->vocab_size()) : Json();
   out["chat_template"] = text.chat.has_value();
   try {
-    const auto special =
-        find_special_tokens(checkpoint.folder(), checkpoint.config(), text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
+    const auto special = find_special_tokens(folder, config, text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
     out["mask_token"] = special.mask;
     out["end_tokens"] = special.ends;
   } catch (const Error& error) {
     out["mask_token"] = nullptr;
-    out["note"] = error.what();
+    out["mask_note"] = error.what();
   }
 }
 
-Json bytes_per_rank(const runtime::Checkpoint& checkpoint, std::int64_t ranks) {
-  const auto placement = cluster::Placement::even(checkpoint.config().num_experts, ranks);
+Json bytes_per_rank(const runtime::ModelConfig& config, std::int64_t ranks) {
+  const auto placement = cluster::Placement::even(config.num_experts, ranks);
   Json out = Json::array();
   for (std::int64_t rank = 0; rank < ranks; ++rank) {
-    out.push_back(checkpoint.bytes_held(placement, Rank(rank)));
+    out.push_back(runtime::weight_bytes(config, placement, Rank(rank)));
   }
   return out;
 }
@@ -95,6 +105,19 @@ Json kernels_json() {
   return out;
 }
 
+/// A number or a list of them; bytes also as people say them.
+std::string plain_text(const std::string& key, const Json& value) {
+  if (!key.starts_with("bytes") && !key.ends_with("bytes")) {
+    return value.dump();
+  }
+  std::string out;
+  for (const Json& one : value.is_array() ? value : Json::array({value})) {
+    const auto bytes = one.get<std::uint64_t>();
+    out += format("{}{} ({:.2f} GB)", out.empty() ? "" : ", ", bytes, static_cast<double>(bytes) * 1e-9);
+  }
+  return out;
+}
+
 /// `key: value` lines, one indented group per object.
 std::string readable(const Json& object, const std::string& indent) {
   std::string out;
@@ -110,7 +133,7 @@ std::string readable(const Json& object, const std::string& indent) {
                       one["supported"].get<bool>() ? "" : " (not on this processor)");
       }
     } else {
-      const std::string text = value.is_string() ? value.get<std::string>() : value.is_null() ? "none" : value.dump();
+      const std::string text = value.is_string() ? value.get<std::string>() : value.is_null() ? "none" : plain_text(key, value);
       out += format("{}{:<{}} {}\n", indent, name, 26 - indent.size(), text);
     }
   }
@@ -123,12 +146,14 @@ ExitCode run_info(const Job& job) {
   Json out = Json::object();
   out["version"] = version_line();
   if (job.options().given("model")) {
-    const runtime::Checkpoint checkpoint(job.options().text("model"));
-    out["model"] = model_json(checkpoint);
-    add_tokens(out["model"], checkpoint);
-    out["bytes_per_rank"] = bytes_per_rank(checkpoint, job.options().integer("ranks"));
-    if (!checkpoint.config().unknown_keys.empty()) {
-      out["unknown_keys"] = checkpoint.config().unknown_keys;
+    const std::filesystem::path folder = job.options().text("model");
+    const runtime::ModelConfig config = runtime::read_model_config(folder);
+    out["model"] = model_json(folder, config);
+    add_weights(out["model"], folder);
+    add_tokens(out["model"], folder, config);
+    out["bytes_per_rank"] = bytes_per_rank(config, job.options().integer("ranks"));
+    if (!config.unknown_keys.empty()) {
+      out["unknown_keys"] = config.unknown_keys;
     }
   }
   out["machine"] = machine_json();

@@ -27,7 +27,7 @@ Network::Network(const Job& job, const Options& options) : job_(job), precision_
 
 /// What the ranks of each host will hold together, against what the host has.
 void Network::require_memory() const {
-  const std::uint64_t mine = checkpoint_->bytes_held(*placement_, job_.comm.rank());
+  const std::uint64_t mine = runtime::weight_bytes(config(), *placement_, job_.comm.rank());
   const auto all = job_.comm.all_gather(ByteWriter().put(job_.comm.host()).put(mine).take());
   std::uint64_t on_host = 0;
   for (const auto& bytes : all) {
@@ -53,6 +53,7 @@ void Network::load() {
                                       [&](const runtime::LoadProgress& now) { progress.show(now); }));
     progress.close();
   });
+  job_.comm.set_deadline({std::chrono::duration<double>(job_.options().real("watchdog"))});
   load_seconds_ = clock.seconds();
   if (loaded_->num_rounded > 0) {
     job_.log.info("{} matrices of the checkpoint were rounded to bf16", loaded_->num_rounded);

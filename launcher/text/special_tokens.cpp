@@ -89,13 +89,17 @@ SpecialTokens find_special_tokens(const std::filesystem::path& folder, const run
 
   SpecialTokens out{.mask = *mask, .ends = generation_ends(folder, config)};
   out.ends.insert(out.ends.end(), config.eos_tokens.begin(), config.eos_tokens.end());
-  if (const auto eos = named_token(tokenizer_config, "eos_token", tokenizer)) {
-    out.ends.push_back(*eos);
-  }
+  // A tokenizer may have more tokens than the network: those can never be the end of an answer.
+  const auto add_if_known = [&](std::optional<TokenId> id) {
+    if (id && *id < config.vocab_size) {
+      out.ends.push_back(*id);
+    }
+  };
+  add_if_known(named_token(tokenizer_config, "eos_token", tokenizer));
   for (const char* end_of_turn : {"<|role_end|>", "<|eot_id|>", "<|im_end|>"}) {
     const auto id = tokenizer != nullptr ? tokenizer->id_of(end_of_turn) : std::nullopt;
     if (id && tokenizer->is_special(*id)) {
-      out.ends.push_back(*id);
+      add_if_known(id);
     }
   }
   std::vector<TokenId> unique;
