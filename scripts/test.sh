@@ -30,29 +30,29 @@ fi
 [ -x "$python" ] || python=python3
 python=$(command -v "$python")
 
-# run PRESET CTEST-ARGUMENTS...: configure, build, test; the summary is repeated at the very end.
+# run PRESET TARGET CTEST-ARGUMENTS...: configure, build, test; the summary is repeated at the very end.
 summaries=()
 failed=0
 run() {
-  local preset=$1
-  shift
+  local preset=$1 target=$2
+  shift 2
   echo "== $preset"
   cmake --preset "$preset" -DUNMASK_PYTHON="$PWD/${python#"$PWD"/}" >"build/configure-$preset.log" 2>&1 ||
     { cat "build/configure-$preset.log" >&2; exit 1; }
-  cmake --build --preset "$preset"
+  cmake --build --preset "$preset" --target "$target"
   local log=build/ctest-$preset.log
   ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j2 "$@" 2>&1 | tee "$log" || failed=1
   summaries+=("$preset: $(grep -E 'tests passed' "$log" | tail -1), skipped: $(grep -cE '\*\*\*Skipped' "$log" || true)")
 }
 
 mkdir -p build
-run dev
+run dev all
 if [ "$form" != quick ]; then
-  run asan -L unit -LE slow
-  run fuzz -L fuzz
+  run asan unit_tests -L unit -LE slow
+  run fuzz fuzz_targets -L fuzz
 fi
 if [ "$form" = full ]; then
-  run tsan -L unit -LE slow
+  run tsan unit_tests -L unit -LE slow
   for target in build/fuzz/bin/fuzz_*; do
     [ -x "$target" ] && [ -f "$target" ] || continue
     name=$(basename "$target")

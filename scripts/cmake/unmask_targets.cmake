@@ -45,6 +45,10 @@ function(_unmask_note_test source)
   set_property(GLOBAL APPEND PROPERTY UNMASK_TEST_SOURCES ${path})
 endfunction()
 
+# What a build needs for `ctest -L unit` and for `ctest -L fuzz` alone.
+add_custom_target(unit_tests)
+add_custom_target(fuzz_targets)
+
 # add_unit_test(name [SOURCE file] [LIBS ...] [TIMEOUT s] [LABELS ...]): GoogleTest program from <name>.cpp.
 function(add_unit_test name)
   cmake_parse_arguments(ARG "" "SOURCE;TIMEOUT" "LIBS;LABELS" ${ARGN})
@@ -57,6 +61,7 @@ function(add_unit_test name)
   _unmask_note_test(${ARG_SOURCE})
   add_executable(${name} ${ARG_SOURCE})
   unmask_defaults(${name})
+  add_dependencies(unit_tests ${name})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE UNMASK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
@@ -97,6 +102,8 @@ set(UNMASK_MPI_TEST_ENVIRONMENT
 function(add_fuzz_target name)
   cmake_parse_arguments(ARG "" "CORPUS" "LIBS" ${ARGN})
   add_executable(${name} ${name}.cpp)
+  add_dependencies(unit_tests ${name})
+  add_dependencies(fuzz_targets ${name})
   unmask_defaults(${name})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS})
   if(UNMASK_FUZZ)
