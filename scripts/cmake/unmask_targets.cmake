@@ -93,6 +93,9 @@ function(add_mpi_test name)
 endfunction()
 
 # How tests start ranks: more ranks than cores, unbound, allowed as root (a container's user), quiet when oversubscribed.
+if(NOT MPIEXEC_EXECUTABLE)
+  message(FATAL_ERROR "mpirun was not found: find_package(MPI) must come before this file")
+endif()
 set(UNMASK_MPIRUN ${MPIEXEC_EXECUTABLE} --oversubscribe --bind-to none)
 set(UNMASK_MPI_TEST_ENVIRONMENT
   "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_btl_vader_single_copy_mechanism=none")
