@@ -16,6 +16,7 @@ case "${1:-}" in
 esac
 
 scripts/install-deps.sh --test
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1  # clones of this repository share what they compiled
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
