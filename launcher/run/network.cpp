@@ -3,9 +3,9 @@
 
 #include <map>
 
+#include "base/byte_stream.h"
 #include "base/clock.h"
 #include "cluster/memory.h"
-#include "launcher/io/bytes.h"
 #include "launcher/run/load_progress.h"
 
 namespace unmask::launcher {
