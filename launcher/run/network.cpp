@@ -22,6 +22,9 @@ Network::Network(const Job& job, const Options& options) : job_(job), precision_
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
   }
+  if (!checkpoint_->unknown_tensors().empty()) {
+    job.log.warning("the checkpoint has tensors that nothing here uses: {}", fmt::join(checkpoint_->unknown_tensors(), ", "));
+  }
   job.log.debug("options: {}", job.options().dump(job.invocation.command));
 }
 
