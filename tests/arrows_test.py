@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the #include lines and fails on a wrong arrow: who may include whom, and where foreign headers may appear (DESIGN.md
 section 1). Also: every path and link in a *.md exists, every option of unmask in README.md and SECURITY.md is in the option
-table, files carry their SPDX line."""
+table, files carry their SPDX line, and none of the program's is longer than 300 lines."""
 import pathlib
 import re
 import sys
@@ -52,6 +52,8 @@ if checked < 100:
 for name, text in files(*MAY_INCLUDE, "tests", "bench"):
     if "SPDX-License-Identifier: Apache-2.0" not in text[:200]:
         problems.append(f"{name} has no SPDX line")
+    if text.count("\n") > 300 and name.split("/")[0] in MAY_INCLUDE:
+        problems.append(f"{name} has {text.count(chr(10))} lines: split it by stage")
 
 PATH = re.compile(r"`((?:base|cluster|comm|experts|runtime|launcher|models|tests|bench|docs|scripts|\.ci)/[\w./-]*)`")
 LINK = re.compile(r"\]\(([^)#:]+)\)")
