@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <system_error>
+#include <utility>
 
 #include "base/error.h"
 
@@ -23,23 +25,31 @@ std::uint32_t wait_for_change(const std::atomic<std::uint32_t>& value, std::uint
   return value.load(std::memory_order_acquire);
 }
 
+void end(std::vector<std::thread>& threads, std::atomic<bool>& stop, std::atomic<std::uint32_t>& generation) {
+  stop = true;
+  generation.fetch_add(1, std::memory_order_release);
+  generation.notify_all();
+  for (auto& thread : threads) {
+    thread.join();
+  }
+}
+
 }  // namespace
 
 ThreadTeam::ThreadTeam(int num_threads) : num_threads_(std::max(1, num_threads)) {
   errors_.resize(static_cast<std::size_t>(num_threads_));
-  for (int member = 1; member < num_threads_; ++member) {
-    threads_.emplace_back([this, member] { work(member); });
+  try {
+    for (int member = 1; member < num_threads_; ++member) {
+      threads_.emplace_back([this, member] { work(member); });
+    }
+  } catch (const std::system_error& error) {  // those that run must end, or their destructors would end the program
+    end(threads_, stop_, generation_);
+    fail(ExitCode::kUsage, "expected to start {} threads, the system stopped at {}: {}: ask for fewer", num_threads_,
+         threads_.size() + 1, error.what());
   }
 }
 
-ThreadTeam::~ThreadTeam() {
-  stop_ = true;
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  for (auto& thread : threads_) {
-    thread.join();
-  }
-}
+ThreadTeam::~ThreadTeam() { end(threads_, stop_, generation_); }
 
 void ThreadTeam::work(int member) {
   std::uint32_t seen = 0;

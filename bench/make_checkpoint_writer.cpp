@@ -11,9 +11,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "bench/make_checkpoint_values.h"
-#include "bench/output_file.h"
 #include "runtime/input_file.h"
 #include "runtime/model_config.h"
+#include "runtime/output_file.h"
 #include "runtime/tensor_slots.h"
 
 namespace unmask::bench {
@@ -84,7 +84,7 @@ struct Chunk {
 };
 
 void write_shard(const Shard& shard, const fs::path& folder, ThreadTeam& team) {
-  OutputFile file(folder / shard.name);
+  runtime::OutputFile file(folder / shard.name);
   const std::string header = header_of(shard);
   file.write(0, std::as_bytes(std::span(header)));
   std::vector<Chunk> chunks;
@@ -112,7 +112,7 @@ void write_shard(const Shard& shard, const fs::path& folder, ThreadTeam& team) {
 }
 
 void write_text(const fs::path& path, std::string_view text) {
-  OutputFile file(path);
+  runtime::OutputFile file(path);
   file.write(0, std::as_bytes(std::span(text)));
   file.commit();
 }
@@ -142,8 +142,7 @@ void prepare_folder(const fs::path& folder, std::uint64_t bytes_needed) {
 }  // namespace
 
 void make_checkpoint(const MakeCheckpointOptions& options, ThreadTeam& team, const std::function<void(std::string_view)>& tell) {
-  constexpr std::uint64_t kMaxConfigBytes = 4 << 20;
-  const std::string config_text = runtime::read_text_file(options.config, kMaxConfigBytes);
+  const std::string config_text = runtime::read_text_file(options.config, runtime::kMaxConfigBytes);
   const auto shards = plan_shards(runtime::parse_model_config(config_text, options.config.string()), options);
   std::uint64_t total_bytes = 0;
   for (const Shard& shard : shards) {

@@ -20,14 +20,6 @@ Bytes make_room(const PointToPoint& wires, std::uint64_t bytes, Rank from) {
   return Bytes(bytes);
 }
 
-/// Calls visit(peer) for every other rank, beginning with the next one, so that not all ranks turn to rank 0 first.
-template <class Visit>
-void for_each_peer(const JobView& job, Visit visit) {
-  for (std::int64_t step = 1; step < job.num_ranks(); ++step) {
-    visit(Rank((job.rank.value + step) % job.num_ranks()));
-  }
-}
-
 }  // namespace
 
 std::vector<Bytes> all_gather(PointToPoint& wires, std::span<const std::byte> mine) {

@@ -51,14 +51,6 @@ class TokenExchange final : public Exchange {
   void check_head(Rank from) const;
   std::span<const float> unpack(std::span<const float> rows);
 
-  /// Calls visit(peer) for every other rank, beginning with the next one, so that not all ranks turn to rank 0 first.
-  template <class Visit>
-  void for_each_peer(Visit visit) {
-    for (std::int64_t step = 1; step < job_.num_ranks(); ++step) {
-      visit(Rank((job_.rank.value + step) % job_.num_ranks()));
-    }
-  }
-
   PointToPoint& wires_;
   const JobView& job_;
   const cluster::Placement& placement_;
@@ -78,14 +70,14 @@ class TokenExchange final : public Exchange {
 /// Sends heads and parcels, receives heads. Parcels do not wait for heads: who sends knows the size already.
 Vote TokenExchange::exchange_heads(Flight& parcels, std::span<const float> rows, Vote vote) {
   Flight heads(wires_, "dispatch, counts");
-  for_each_peer([&](Rank peer) {
+  for_each_peer(job_, [&](Rank peer) {
     const Parcel& parcel = parcels_out_[peer.at()];
     heads_out_[peer.at()] = {static_cast<std::uint32_t>(vote), layer_, narrow<std::uint32_t>(parcel.num_rows()),
                              narrow<std::uint32_t>(parcel.num_pairs())};
     heads.receive(Lane::kDispatch, peer, std::as_writable_bytes(std::span(&heads_in_[peer.at()], 1)));
     heads.send(Lane::kDispatch, peer, std::as_bytes(std::span(&heads_out_[peer.at()], 1)));
   });
-  for_each_peer([&](Rank peer) {
+  for_each_peer(job_, [&](Rank peer) {
     if (const Parcel& parcel = parcels_out_[peer.at()]; parcel.num_rows() > 0) {
       const auto message = out_.room(peer, parcel_bytes(parcel.num_rows(), parcel.num_pairs(), options_));
       write_parcel(parcel, rows.data(), options_, message.data());
@@ -94,7 +86,7 @@ Vote TokenExchange::exchange_heads(Flight& parcels, std::span<const float> rows,
     }
   });
   heads.wait();
-  for_each_peer([&](Rank peer) {
+  for_each_peer(job_, [&](Rank peer) {
     check_head(peer);
     vote = vote | Vote(heads_in_[peer.at()].votes);
   });
@@ -155,7 +147,7 @@ Exchange::Arrived TokenExchange::dispatch(std::span<const float> rows, const clu
   Flight parcels(wires_, "dispatch, rows out");
   Arrived arrived;
   arrived.votes = exchange_heads(parcels, rows, vote);
-  for_each_peer([&](Rank peer) {
+  for_each_peer(job_, [&](Rank peer) {
     if (const ParcelHead& head = heads_in_[peer.at()]; head.num_rows > 0) {
       parcels.receive(Lane::kDispatch, peer, in_.room(peer, parcel_bytes(head.num_rows, head.num_pairs, options_)));
     }
@@ -175,13 +167,13 @@ void TokenExchange::combine(std::span<const float> slots, std::span<float> sums)
   expected_returns(sent_, placement_, options_, return_bytes_);
   Flight returns(wires_, "combine, rows back");
   std::vector<const std::byte*> messages(size(job_.num_ranks()));
-  for_each_peer([&](Rank peer) {
+  for_each_peer(job_, [&](Rank peer) {
     if (const auto bytes = return_bytes_[peer.at()]; bytes > 0) {
       returns.receive(Lane::kCombine, peer, back_in_.room(peer, bytes));
       messages[peer.at()] = back_in_.of(peer);
     }
   });
-  for_each_peer([&](Rank peer) {
+  for_each_peer(job_, [&](Rank peer) {
     if (const auto bytes = return_bytes(arrivals_, peer, options_); bytes > 0) {
       const auto message = back_out_.room(peer, bytes);
       write_return(arrivals_, peer, slots, options_, message.data());

@@ -5,7 +5,8 @@
 #include <map>
 #include <vector>
 
-#include "comm/blob.h"
+#include "base/byte_stream.h"
+#include "comm/communicator.h"
 
 namespace unmask::comm {
 namespace {
@@ -26,23 +27,21 @@ std::vector<Fact> with_names(std::span<const Fact> facts) {
 }
 
 Bytes write_facts(const RankFacts& mine) {
-  BlobWriter writer;
-  writer.text(mine.host);
-  writer.number(std::ssize(mine.facts));
+  ByteWriter writer;
+  writer.put(mine.host).put(static_cast<std::uint64_t>(mine.facts.size()));
   for (const auto& fact : mine.facts) {
-    writer.text(fact.name);
-    writer.text(fact.value);
+    writer.put(fact.name).put(fact.value);
   }
-  return writer.blob();
+  return writer.take();
 }
 
 RankFacts read_facts(std::span<const std::byte> blob, Rank from) {
-  BlobReader reader(blob, from);
-  RankFacts theirs{reader.text(), {}};
-  for (auto left = reader.number(); left > 0; --left) {
+  ByteReader reader(blob, from);
+  RankFacts theirs{reader.get_text(), {}};
+  for (auto left = reader.get<std::uint64_t>(); left > 0; --left) {
     auto& fact = theirs.facts.emplace_back();
-    fact.name = reader.text();
-    fact.value = reader.text();
+    fact.name = reader.get_text();
+    fact.value = reader.get_text();
   }
   return theirs;
 }
@@ -90,21 +89,19 @@ void require_same(Communicator& comm, std::span<const Fact> mine) {
 }
 
 void agree(Communicator& comm, const std::optional<Error>& mine) {
-  BlobWriter writer;
+  ByteWriter writer;
   if (mine) {
-    writer.number(static_cast<std::int64_t>(mine->code()));
-    writer.text(comm.host());
-    writer.text(mine->what());
+    writer.put(mine->code()).put(comm.host()).put(std::string_view(mine->what()));
   }
-  const auto all = comm.all_gather(writer.blob());
+  const auto all = comm.all_gather(writer.take());
   for (Rank rank(0); rank.value < comm.num_ranks(); ++rank) {
     if (all[rank.at()].empty()) {
       continue;
     }
-    BlobReader reader(all[rank.at()], rank);
-    const auto code = static_cast<ExitCode>(reader.number());
-    const std::string host = reader.text();
-    const std::string message = reader.text();
+    ByteReader reader(all[rank.at()], rank);
+    const auto code = reader.get<ExitCode>();
+    const std::string host = reader.get_text();
+    const std::string message = reader.get_text();
     fail_with(code, comm.num_ranks() > 1 ? format("rank {} host {}: {}", rank, host, message) : message);
   }
 }

@@ -59,6 +59,14 @@ struct JobView {
   std::int64_t num_ranks() const { return static_cast<std::int64_t>(hosts.size()); }
 };
 
+/// Calls visit(peer) for every other rank, beginning with the next one, so that not all ranks turn to rank 0 first.
+template <class Visit>
+void for_each_peer(const JobView& job, Visit visit) {
+  for (std::int64_t step = 1; step < job.num_ranks(); ++step) {
+    visit(Rank((job.rank.value + step) % job.num_ranks()));
+  }
+}
+
 /// What a transport has to provide: messages between two ranks whose size both of them know. Everything else (waiting,
 /// collectives, the exchange) is built once on top. Used by one thread at a time.
 class PointToPoint {

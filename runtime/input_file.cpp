@@ -12,11 +12,8 @@
 #include "base/types.h"
 
 namespace unmask::runtime {
-namespace {
 
 std::string error_text(int error) { return std::generic_category().message(error); }
-
-}  // namespace
 
 void FileDescriptorTraits::close(Value descriptor) noexcept { ::close(descriptor); }
 

@@ -11,6 +11,9 @@
 
 namespace unmask::runtime {
 
+/// What an errno means, for messages; safe to call from any thread.
+std::string error_text(int error);
+
 struct FileDescriptorTraits {
   using Value = int;
   static Value empty() { return -1; }
@@ -39,6 +42,9 @@ class InputFile {
   FileDescriptor descriptor_;
   std::uint64_t num_bytes_ = 0;
 };
+
+/// More than any of the JSON files beside a checkpoint's weights has, tokenizer.json apart.
+inline constexpr std::uint64_t kMaxSideFileBytes = std::uint64_t{64} << 20;
 
 /// A whole small file. Throws as InputFile does, and Error(kBadInput) where it is longer than `max_bytes`.
 std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_bytes);

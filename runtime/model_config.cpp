@@ -18,7 +18,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint64_t kMaxFileBytes = 4 << 20;
 constexpr std::int64_t kMaxWidth = 1 << 20;       // of hidden, heads * head_dim, an expert
 constexpr std::int64_t kMaxExpertsOfAll = 1 << 22;  // layers * experts
 constexpr std::uint64_t kMaxParameters = std::uint64_t{1} << 48;
@@ -196,7 +195,7 @@ std::int64_t ModelConfig::num_parameters() const {
 }
 
 ModelConfig parse_model_config(std::string_view text, std::string_view name) {
-  const json object = parse_json_strictly(text, name, kMaxFileBytes);
+  const json object = parse_json_strictly(text, name, kMaxConfigBytes);
   require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", name, describe(object));
   ConfigReader reader(object, name);
   ModelConfig config;
@@ -217,7 +216,7 @@ ModelConfig parse_model_config(std::string_view text, std::string_view name) {
 
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const auto path = folder / "config.json";
-  return parse_model_config(read_text_file(path, kMaxFileBytes), path.string());
+  return parse_model_config(read_text_file(path, kMaxConfigBytes), path.string());
 }
 
 }  // namespace unmask::runtime

@@ -36,6 +36,9 @@ struct ModelConfig {
   std::int64_t num_parameters() const;
 };
 
+/// The longest config.json that is read.
+inline constexpr std::uint64_t kMaxConfigBytes = 4 << 20;
+
 /// Parses the text of a config.json. `name` is used in messages. Throws Error(kBadInput): not JSON, unknown architecture, a
 /// missing or absurd number, or a key that would change the forward pass and has a value that is not supported (named).
 ModelConfig parse_model_config(std::string_view json, std::string_view name);

@@ -6,16 +6,21 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ranks=2
-if [ "${1:-}" = --ranks ]; then
-  ranks=${2:?"--ranks needs a number"}
+if [ $# -gt 0 ]; then
+  if [ "$1" != --ranks ] || [ $# -ne 2 ] || ! [[ $2 =~ ^[1-9][0-9]*$ ]]; then
+    sed -n '3,4p' "$0" >&2
+    exit 2
+  fi
+  ranks=$2
 fi
 
 scripts/install-deps.sh
-cmake --preset release -DUNMASK_TESTS=OFF >build-configure.log 2>&1 || { cat build-configure.log >&2; exit 1; }
-rm -f build-configure.log
+mkdir -p build
+cmake --preset release -DUNMASK_TESTS=OFF >build/configure-release.log 2>&1 || { cat build/configure-release.log >&2; exit 1; }
 cmake --build --preset release --target unmask
 
-mpirun=(mpirun -n "$ranks")
+# Left alone, Open MPI binds two ranks to one core each; unbound, they share all cores of the machine.
+mpirun=(mpirun --bind-to none -n "$ranks")
 if [ "$ranks" -gt "$(nproc)" ]; then
   mpirun+=(--oversubscribe)
 fi

@@ -9,11 +9,17 @@ packages=(
   libopenmpi-dev openmpi-bin libhwloc-dev
   libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
   libpcre2-dev libutf8proc-dev
-  libgtest-dev libgmock-dev libbenchmark-dev
+  libgtest-dev libgmock-dev
   python3
 )
-if [ "${1:-}" = --test ]; then
-  packages+=(clang libclang-rt-14-dev python3-venv python3-pip)
+case "${1:-}" in
+  "") ;;
+  --test) packages+=(clang libclang-rt-14-dev python3-venv python3-pip) ;;
+  *) sed -n '3,4p' "$0" >&2; exit 2 ;;
+esac
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  echo "install-deps: expected Debian 12 or a relative with apt, found none: install what these packages hold: ${packages[*]}" >&2
+  exit 1
 fi
 
 missing=()

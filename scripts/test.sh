@@ -12,7 +12,7 @@ case "${1:-}" in
   "") ;;
   --quick) form=quick ;;
   --full) form=full ;;
-  *) sed -n '3,7p' "$0" >&2; exit 2 ;;
+  *) sed -n '3,6p' "$0" >&2; exit 2 ;;
 esac
 
 scripts/install-deps.sh --test
@@ -28,20 +28,29 @@ if ! "$python" -c 'import tokenizers, jinja2, numpy, safetensors' 2>/dev/null; t
   { python3 -m venv build/venv && build/venv/bin/pip install -q --disable-pip-version-check tokenizers jinja2 numpy safetensors; } ||
     echo "test.sh: no Python packages to compare with: those tests will be SKIPPED" >&2
 fi
-[ -x "$python" ] || python=python3
-python=$(command -v "$python")
+if [ -x "$python" ]; then
+  python=$PWD/$python
+else
+  python=$(command -v python3)
+fi
+
+configure() {  # PRESET [CMAKE-ARGUMENTS...]
+  local log=build/configure-$1.log
+  cmake --preset "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+}
 
 # run PRESET TARGET CTEST-ARGUMENTS...: configure, build, test; the summary is repeated at the very end.
 summaries=()
+logs=()
 failed=0
 run() {
   local preset=$1 target=$2
   shift 2
   echo "== $preset"
-  cmake --preset "$preset" -DUNMASK_PYTHON="$PWD/${python#"$PWD"/}" >"build/configure-$preset.log" 2>&1 ||
-    { cat "build/configure-$preset.log" >&2; exit 1; }
+  configure "$preset" -DUNMASK_PYTHON="$python"
   cmake --build --preset "$preset" --target "$target"
   local log=build/ctest-$preset.log
+  logs+=("$log")
   ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j2 "$@" 2>&1 | tee "$log" || failed=1
   summaries+=("$preset: $(grep -E 'tests passed' "$log" | tail -1), skipped: $(grep -cE '\*\*\*Skipped' "$log" || true)")
 }
@@ -55,16 +64,20 @@ fi
 if [ "$form" = full ]; then
   run tsan unit_tests -L unit -LE slow
   for target in build/fuzz/bin/fuzz_*; do
-    [ -x "$target" ] && [ -f "$target" ] || continue
+    if [ ! -f "$target" ] || [ ! -x "$target" ]; then
+      continue
+    fi
     name=$(basename "$target")
     mkdir -p "build/corpus/$name"
     echo "== $name, ten minutes"
     "$target" -max_total_time=600 -rss_limit_mb=4096 "build/corpus/$name" "tests/fuzz/corpus/${name#fuzz_}" 2>&1 | tail -5 || failed=1
   done
+  configure release -DUNMASK_TESTS=OFF
+  cmake --build --preset release --target unmask make_checkpoint
   scripts/full_size.py || failed=1
 fi
 
 echo
 printf '%s\n' "${summaries[@]}"
-grep -hE 'tests passed' build/ctest-*.log
+grep -hE 'tests passed' "${logs[@]}"
 exit "$failed"

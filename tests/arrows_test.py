@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Reads the #include lines and fails on a wrong arrow: who may include whom, and where foreign headers may appear (DESIGN.md
-section 1). Also: every path that a *.md names exists, files carry their SPDX line, no source is oversized."""
+section 1). Also: every path and link in a *.md exists, every option of unmask in README.md and SECURITY.md is in the option
+table, files carry their SPDX line, and none of the program's is longer than 300 lines."""
 import pathlib
 import re
 import sys
@@ -51,12 +52,27 @@ if checked < 100:
 for name, text in files(*MAY_INCLUDE, "tests", "bench"):
     if "SPDX-License-Identifier: Apache-2.0" not in text[:200]:
         problems.append(f"{name} has no SPDX line")
+    if text.count("\n") > 300 and name.split("/")[0] in MAY_INCLUDE:
+        problems.append(f"{name} has {text.count(chr(10))} lines: split it by stage")
 
 PATH = re.compile(r"`((?:base|cluster|comm|experts|runtime|launcher|models|tests|bench|docs|scripts|\.ci)/[\w./-]*)`")
+LINK = re.compile(r"\]\(([^)#:]+)\)")
 for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*.md")]:
-    for path in PATH.findall(page.read_text()):
-        if not (ROOT / path).exists():
-            problems.append(f"{page.relative_to(ROOT)} names `{path}`, which does not exist")
+    text = page.read_text()
+    for path in [ROOT / path for path in PATH.findall(text)] + [page.parent / path for path in LINK.findall(text)]:
+        if not path.exists():
+            problems.append(f"{page.relative_to(ROOT)} names {path.relative_to(ROOT)}, which does not exist")
+
+# Options in running text are alone in their backticks; in examples they stand behind `unmask COMMAND`.
+KNOWN = {"help", "version", *re.findall(r'\{\.name = "([\w-]+)"', (ROOT / "launcher/options/option_table.cpp").read_text())}
+NAMED = re.compile(r"`--([\w-]+)")
+EXAMPLE = re.compile(r"unmask (?:generate|logits|tokenize|detokenize|info|check) (.*)")
+for page in ("README.md", "SECURITY.md"):
+    text = (ROOT / page).read_text()
+    named = NAMED.findall(text) + [name for rest in EXAMPLE.findall(text) for name in re.findall(r"--([\w-]+)", rest)]
+    if page == "README.md" and len(named) < 10:
+        problems.append(f"only {len(named)} options were found in {page}: this test looks at the wrong place")
+    problems += [f"{page} names --{name}, which unmask does not have" for name in named if name not in KNOWN]
 
 for problem in problems:
     print(problem, file=sys.stderr)

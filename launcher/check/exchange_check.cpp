@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/byte_stream.h"
 #include "base/random.h"
 #include "cluster/placement.h"
 #include "comm/exchange.h"
-#include "launcher/io/bytes.h"
 
 namespace unmask::launcher {
 namespace {

@@ -6,9 +6,9 @@
 #include <map>
 #include <thread>
 
+#include "base/byte_stream.h"
 #include "base/clock.h"
 #include "launcher/check/golden.h"
-#include "launcher/io/bytes.h"
 #include "launcher/run/single_pass.h"
 #include "launcher/text/model_text.h"
 #include "runtime/engine.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "base/byte_stream.h"
 #include "experts/kernel_check.h"
 #include "launcher/check/exchange_check.h"
 #include "launcher/check/golden_check.h"
 #include "launcher/commands/commands.h"
-#include "launcher/io/bytes.h"
 
 namespace unmask::launcher {
 namespace {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "base/byte_stream.h"
 #include "base/clock.h"
 #include "cluster/memory.h"
 #include "launcher/commands/commands.h"
 #include "launcher/generate/plan.h"
 #include "launcher/generate/receiver.h"
-#include "launcher/io/bytes.h"
 #include "launcher/run/network.h"
 #include "runtime/engine.h"
 

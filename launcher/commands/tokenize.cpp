@@ -54,18 +54,6 @@ std::vector<TokenId> parse_ids(std::string_view line) {
 
 json parse(const std::string& line) { return runtime::parse_json_strictly(line, "JSON", LineReader::kLongestLine); }
 
-std::vector<TokenId> parse_id_array(const std::string& line) {
-  const json ids = parse(line);
-  require(ids.is_array(), ExitCode::kBadInput, "expected an array of token ids, found {}", runtime::describe(ids));
-  std::vector<TokenId> out;
-  for (const json& id : ids) {
-    require(id.is_number_unsigned() && id.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<TokenId>::max()},
-            ExitCode::kBadInput, "expected token ids, found {}", runtime::describe(id));
-    out.push_back(id.get<TokenId>());
-  }
-  return out;
-}
-
 /// What a line of tokenize's input asks for.
 RequestInput input_of(const std::string& line, const OptionValues& options) {
   RequestInput input;
@@ -109,7 +97,7 @@ ExitCode run_detokenize(const Job& job) {
   const auto special = options.is_on("skip-special") ? runtime::Tokenizer::SpecialTokens::kSkip : runtime::Tokenizer::SpecialTokens::kKeep;
   for_each_line(job, [&](const std::string& line) {
     const bool is_json = options.is_on("json");
-    const std::string text = tokenizer.decode(is_json ? parse_id_array(line) : parse_ids(line), special);
+    const std::string text = tokenizer.decode(is_json ? parse_token_array(line, "JSON") : parse_ids(line), special);
     return is_json ? json(text).dump(-1, ' ', false, json::error_handler_t::replace) : text;
   });
   return ExitCode::kDone;

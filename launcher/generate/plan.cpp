@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "launcher/io/bytes.h"
+#include "base/byte_stream.h"
 #include "launcher/view/terminal.h"
 
 namespace unmask::launcher {

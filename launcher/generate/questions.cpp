@@ -17,8 +17,6 @@ OptionValues::Given sampling_of(const OptionValues& options, const RequestInput&
   return merged;
 }
 
-}  // namespace
-
 PromptOptions prompt_options(const OptionValues& options) {
   PromptOptions out;
   out.chat = options.is_on("raw") ? PromptOptions::Template::kRaw : PromptOptions::Template::kUse;
@@ -28,6 +26,8 @@ PromptOptions prompt_options(const OptionValues& options) {
   }
   return out;
 }
+
+}  // namespace
 
 TokenQuestions tokenize_inputs(const Job& job, const ModelText& model, const runtime::ModelConfig& config) {
   const bool from_file = job.options().given("requests");

@@ -17,9 +17,8 @@ struct TokenQuestions {
   std::vector<TokenRequest> requests;    ///< the others
 };
 
-/// Tokenizes what was asked, and checks that it fits the model before anything is loaded. In a request file a bad request is refused alone; elsewhere it is an Error.
+/// Tokenizes what was asked, and checks that it fits the model before anything is loaded. In a request file a bad request is
+/// refused alone; elsewhere it is an Error.
 TokenQuestions tokenize_inputs(const Job& job, const ModelText& model, const runtime::ModelConfig& config);
-
-PromptOptions prompt_options(const OptionValues& options);
 
 }  // namespace unmask::launcher

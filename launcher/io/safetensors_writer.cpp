@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/io/safetensors_writer.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include "base/error.h"
 
 namespace unmask::launcher {
 namespace {
 
-void require_io(bool ok, const std::filesystem::path& file, std::string_view what) {
-  if (!ok) {
-    const int error = errno;
-    fail(ExitCode::kIo, "{}: {} failed: {}", file.string(), what, std::strerror(error));
-  }
-}
-
 std::string header_of(const std::vector<SafetensorsWriter::Tensor>& tensors) {
   std::string header = "{";
   std::uint64_t begin = 0;
   for (const auto& tensor : tensors) {
-    header += format("{}\"{}\":{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", begin == 0 && header == "{" ? "" : ",",
+    header += format("{}\"{}\":{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", header.size() == 1 ? "" : ",",
                      tensor.name, tensor.dtype, fmt::join(tensor.shape, ","), begin, begin + tensor.bytes);
     begin += tensor.bytes;
   }
@@ -34,39 +23,19 @@ std::string header_of(const std::vector<SafetensorsWriter::Tensor>& tensors) {
 
 }  // namespace
 
-SafetensorsWriter::SafetensorsWriter(std::filesystem::path file, const std::vector<Tensor>& tensors)
-    : file_(std::move(file)), temporary_(file_.string() + format(".{}.tmp", ::getpid())) {
-  descriptor_ = runtime::FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  require_io(static_cast<bool>(descriptor_), file_, "creating a file beside it");
+SafetensorsWriter::SafetensorsWriter(std::filesystem::path file, const std::vector<Tensor>& tensors) : file_(std::move(file)) {
   const std::string header = header_of(tensors);
   const std::uint64_t length = header.size();
-  try {
-    write(std::as_bytes(std::span(&length, 1)));
-    write(std::as_bytes(std::span(header)));
-  } catch (...) {
-    ::unlink(temporary_.c_str());
-    throw;
-  }
+  write(std::as_bytes(std::span(&length, 1)));
+  write(std::as_bytes(std::span(header)));
   for (const Tensor& tensor : tensors) {
     bytes_left_ += tensor.bytes;
   }
 }
 
-SafetensorsWriter::~SafetensorsWriter() {
-  if (!temporary_.empty()) {
-    ::unlink(temporary_.c_str());
-  }
-}
-
 void SafetensorsWriter::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(descriptor_.get(), bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    require_io(n >= 0, file_, "writing");
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-  }
+  file_.write(end_, bytes);
+  end_ += bytes.size();
 }
 
 void SafetensorsWriter::append(std::span<const std::byte> bytes) {
@@ -77,15 +46,8 @@ void SafetensorsWriter::append(std::span<const std::byte> bytes) {
 
 void SafetensorsWriter::commit() {
   UNMASK_CHECK(bytes_left_ == 0, "{} bytes are missing", bytes_left_);
-  require_io(::fsync(descriptor_.get()) == 0, file_, "writing to disk");
-  descriptor_.reset();
-  require_io(::rename(temporary_.c_str(), file_.c_str()) == 0, file_, "renaming");
-  temporary_.clear();
-  const auto folder = file_.parent_path().empty() ? std::filesystem::path(".") : file_.parent_path();
-  const runtime::FileDescriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (opened) {
-    ::fsync(opened.get());  // some file systems cannot; the file itself is on disk
-  }
+  file_.sync();
+  file_.commit();
 }
 
 }  // namespace unmask::launcher

@@ -8,12 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "runtime/input_file.h"
+#include "runtime/output_file.h"
 
 namespace unmask::launcher {
 
-/// Writes a safetensors file piece by piece: under another name in the same folder, which takes the file's place once all is
-/// on disk, so that nobody ever sees half a file.
+/// Writes a safetensors file piece by piece; it appears once all of it is on disk.
 class SafetensorsWriter {
  public:
   struct Tensor {
@@ -24,9 +23,6 @@ class SafetensorsWriter {
   };
   /// Throws Error(kIo) here and below.
   SafetensorsWriter(std::filesystem::path file, const std::vector<Tensor>& tensors);
-  ~SafetensorsWriter();
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
   /// The next bytes of the tensors, in the order they were given.
   void append(std::span<const std::byte> bytes);
@@ -36,9 +32,8 @@ class SafetensorsWriter {
  private:
   void write(std::span<const std::byte> bytes);
 
-  std::filesystem::path file_;
-  std::filesystem::path temporary_;  ///< empty once it has been renamed
-  runtime::FileDescriptor descriptor_;
+  runtime::OutputFile file_;
+  std::uint64_t end_ = 0;  ///< of what was written
   std::uint64_t bytes_left_ = 0;
 };
 

@@ -110,7 +110,8 @@ std::string program_help() {
       "Results go to standard output, all else to standard error. Exit codes:\n"
       "   0  done                                    4  a peer was lost, or a wait took too long\n"
       "   2  wrong command line                      5  finished, but some requests of --requests failed\n"
-      "   3  a model or an input cannot be used      6  input/output failed (disk full)\n";
+      "   3  a model or an input cannot be used      6  input/output failed (disk full)\n"
+      "                                          70  a bug of unmask: please report it\n";
   return out;
 }
 

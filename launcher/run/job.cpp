@@ -5,8 +5,8 @@
 #include <new>
 #include <optional>
 
+#include "base/byte_stream.h"
 #include "comm/handshake.h"
-#include "launcher/io/bytes.h"
 #include "launcher/run/version.h"
 
 namespace unmask::launcher {

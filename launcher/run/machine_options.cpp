@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/byte_stream.h"
 #include "cluster/topology.h"
-#include "launcher/io/bytes.h"
 #include "launcher/run/network.h"
 #include "runtime/input_file.h"
 #include "runtime/strict_json.h"

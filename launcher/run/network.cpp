@@ -3,9 +3,9 @@
 
 #include <map>
 
+#include "base/byte_stream.h"
 #include "base/clock.h"
 #include "cluster/memory.h"
-#include "launcher/io/bytes.h"
 #include "launcher/run/load_progress.h"
 
 namespace unmask::launcher {
@@ -21,6 +21,9 @@ Network::Network(const Job& job, const Options& options) : job_(job), precision_
   kernels_ = &agree_on_kernels(job);
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
+  }
+  if (!checkpoint_->unknown_tensors().empty()) {
+    job.log.warning("the checkpoint has tensors that nothing here uses: {}", fmt::join(checkpoint_->unknown_tensors(), ", "));
   }
   job.log.debug("options: {}", job.options().dump(job.invocation.command));
 }

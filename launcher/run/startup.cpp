@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/run/startup.h"
 
+#include "base/byte_stream.h"
 #include "launcher/generate/inputs.h"
-#include "launcher/io/bytes.h"
 #include "launcher/options/help.h"
 #include "launcher/run/job.h"
 #include "launcher/run/version.h"

@@ -19,7 +19,7 @@ struct Startup {
 };
 
 /// Collective. Rank 0 alone parses (launchers do not carry the environment to other hosts), prints help and errors, and reads
-/// the requests, for which it may wait as long as the user wants: `comm` must not have a deadline.
+/// the requests, for which the others wait as long as the deadline of `comm` allows.
 Startup start_up(comm::Communicator& comm, const std::vector<std::string>& arguments, const Output& output);
 
 }  // namespace unmask::launcher

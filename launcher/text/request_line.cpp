@@ -185,6 +185,10 @@ std::vector<TokenId> parse_token_list(std::string_view list, std::string_view op
   return out;
 }
 
+std::vector<TokenId> parse_token_array(std::string_view text, std::string_view name) {
+  return token_array(name, runtime::parse_json_strictly(text, name, LineReader::kLongestLine));
+}
+
 std::string parse_messages(std::string_view text, std::string_view name) {
   const json all = runtime::parse_json_strictly(text, name, LineReader::kLongestLine);
   const bool wrapped = all.is_object() && all.contains("messages");

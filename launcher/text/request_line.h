@@ -33,6 +33,9 @@ RequestInput parse_request_line(std::string_view line, std::int64_t number);
 /// "1,2,3" (blanks allowed, empty: no tokens). Throws Error(kUsage) with the part that is no token id.
 std::vector<TokenId> parse_token_list(std::string_view list, std::string_view option);
 
+/// The same as a JSON array. Throws Error(kBadInput); `name` is for messages.
+std::vector<TokenId> parse_token_array(std::string_view json, std::string_view name);
+
 /// A file for --messages: an array of messages or an object with such an array. Returns the array as JSON text.
 std::string parse_messages(std::string_view json, std::string_view name);
 

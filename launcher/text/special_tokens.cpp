@@ -12,13 +12,12 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint64_t kMaxConfigBytes = std::uint64_t{16} << 20;
-
 json read_object(const std::filesystem::path& file) {
   if (std::error_code error; !std::filesystem::exists(file, error)) {
     return json::object();
   }
-  json object = runtime::parse_json_strictly(runtime::read_text_file(file, kMaxConfigBytes), file.string(), kMaxConfigBytes);
+  json object = runtime::parse_json_strictly(runtime::read_text_file(file, runtime::kMaxSideFileBytes), file.string(),
+                                              runtime::kMaxSideFileBytes);
   require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", file.string(), runtime::describe(object));
   return object;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/text/wire.h"
 
-#include "launcher/io/bytes.h"
+#include "base/byte_stream.h"
+
 
 namespace unmask::launcher {
 namespace {

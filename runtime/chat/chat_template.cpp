@@ -30,8 +30,8 @@ chat::Body parse_body(std::string_view source, std::string_view name) {
   const chat::Limits limits;
   require(source.size() <= limits.template_bytes, ExitCode::kBadInput, "chat template {}: at most {} bytes expected, found {}", name,
           limits.template_bytes, source.size());
-  const std::size_t invalid = chat::find_invalid_utf8(source);
-  require(invalid == std::string_view::npos, ExitCode::kBadInput, "chat template {}: UTF-8 expected, byte {} is not", name, invalid);
+  const auto invalid = chat::first_invalid_utf8(source);
+  require(!invalid, ExitCode::kBadInput, "chat template {}: UTF-8 expected, byte {} is not", name, invalid.value_or(0));
   try {
     return chat::parse_template(source);
   } catch (const chat::SyntaxError& error) {

@@ -21,7 +21,6 @@ class Evaluator {
   /// The template's output. Throws TemplateError; line() then says where.
   Text run(const Body& body);
   int line() const { return line_; }
-  Meter& meter() { return meter_; }
 
  private:
   enum class Flow { kNext, kBreak, kContinue };

@@ -19,4 +19,9 @@ Value dictsort_filter(const Call& call);
 Value map_filter(const Call& call);
 Value select_filter(const Call& call);  ///< also reject, selectattr, rejectattr
 
+// Filters that make numbers, the same.
+Value int_filter(const Call& call);
+Value float_filter(const Call& call);
+Value abs_filter(const Call& call);
+
 }  // namespace unmask::runtime::chat

@@ -11,9 +11,8 @@ namespace unmask::runtime::chat {
 namespace {
 
 Value text_of(const std::string& bytes, Origin origin) {
-  const std::size_t invalid = find_invalid_utf8(bytes);
-  if (invalid != std::string::npos) {
-    throw TemplateError("a text of the messages is not valid UTF-8 (at its byte " + std::to_string(invalid) + ")");
+  if (const auto invalid = first_invalid_utf8(bytes)) {
+    throw TemplateError("a text of the messages is not valid UTF-8 (at its byte " + std::to_string(*invalid) + ")");
   }
   return Text(bytes, origin);
 }

@@ -2,14 +2,12 @@
 #include "runtime/chat/lexer.h"
 
 #include <algorithm>
-#include <array>
 
+#include "runtime/chat/lexer_impl.h"
 #include "runtime/chat/unicode.h"
 
 namespace unmask::runtime::chat {
 namespace {
-
-constexpr std::size_t kNone = std::string_view::npos;
 
 /// Line ends become \n, and one at the very end is dropped.
 std::string normalize_newlines(std::string_view source) {
@@ -29,17 +27,6 @@ std::string normalize_newlines(std::string_view source) {
   return out;
 }
 
-std::size_t skip_space(std::string_view text, std::size_t at) {
-  while (at < text.size()) {
-    const CodePoint c = code_point_at(text, at);
-    if (!is_space(c.value)) {
-      break;
-    }
-    at += c.bytes;
-  }
-  return at;
-}
-
 std::string_view rstrip(std::string_view text) {
   while (!text.empty()) {
     const CodePoint c = code_point_before(text, text.size());
@@ -51,37 +38,18 @@ std::string_view rstrip(std::string_view text) {
   return text;
 }
 
-bool is_name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+}  // namespace
 
-class Lexer {
- public:
-  explicit Lexer(std::string source) : source_(std::move(source)) {}
-  std::vector<Token> run();
-
- private:
-  bool starts(std::size_t at, std::string_view text) const { return source_.compare(at, text.size(), text) == 0; }
-  void move_to(std::size_t end);
-  void push(TokenKind kind, std::string text = {}, Value number = {});
-  void data(std::string_view text, char sign, bool is_variable);
-  void root();
-  bool raw(std::size_t tag, std::string_view text);
-  void comment();
-  void tag(TokenKind end);
-  bool tag_end(TokenKind end);
-  void tag_token();
-  void symbol();
-  /// The end of a `word` tag (raw, endraw) that begins at `at`, or kNone; its sign and how far its whitespace control reaches.
-  std::size_t word_tag(std::size_t at, std::string_view word, bool trim_newline, char& sign) const;
-  std::size_t after_close(std::size_t at, std::string_view close, bool allow_plus, bool trim_newline) const;
-
-  std::string source_;
-  std::size_t at_ = 0;
-  int line_ = 1;
-  bool line_starting_ = true;
-  std::string brackets_;
-  std::vector<Token> tokens_;
-};
+std::size_t skip_space(std::string_view text, std::size_t at) {
+  while (at < text.size()) {
+    const CodePoint c = code_point_at(text, at);
+    if (!is_space(c.value)) {
+      break;
+    }
+    at += c.bytes;
+  }
+  return at;
+}
 
 void Lexer::move_to(std::size_t end) {
   line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),
@@ -94,10 +62,10 @@ void Lexer::push(TokenKind kind, std::string text, Value number) {
   tokens_.push_back({kind, line_, std::move(text), std::move(number)});
 }
 
-void Lexer::data(std::string_view text, char sign, bool is_variable) {
+void Lexer::data(std::string_view text, char sign, Opened by) {
   if (sign == '-') {
     text = rstrip(text);
-  } else if (sign != '+' && !is_variable) {
+  } else if (sign != '+' && by != Opened::kVariable) {
     const std::size_t newline = text.rfind('\n');
     const std::size_t line = newline == kNone ? 0 : newline + 1;
     if ((line > 0 || line_starting_) && skip_space(text, line) == text.size()) {
@@ -110,42 +78,42 @@ void Lexer::data(std::string_view text, char sign, bool is_variable) {
 }
 
 /// Behind `close` (%} or }}) at `at`, which may have a sign before it; kNone if it is not there.
-std::size_t Lexer::after_close(std::size_t at, std::string_view close, bool allow_plus, bool trim_newline) const {
+std::size_t Lexer::after_close(std::size_t at, std::string_view close, Closing closing) const {
   if (starts(at, "-") && starts(at + 1, close)) {
     return skip_space(source_, at + 1 + close.size());
   }
-  if (allow_plus && starts(at, "+") && starts(at + 1, close)) {
+  if (closing == Closing::kTrims && starts(at, "+") && starts(at + 1, close)) {
     return at + 1 + close.size();
   }
   if (!starts(at, close)) {
     return kNone;
   }
   const std::size_t end = at + close.size();
-  return trim_newline && starts(end, "\n") ? end + 1 : end;
+  return closing == Closing::kTrims && starts(end, "\n") ? end + 1 : end;
 }
 
-std::size_t Lexer::word_tag(std::size_t at, std::string_view word, bool trim_newline, char& sign) const {
+std::size_t Lexer::word_tag(std::size_t at, std::string_view word, Closing closing, char& sign) const {
   std::size_t next = at + 2;
   sign = next < source_.size() && (source_[next] == '-' || source_[next] == '+') ? source_[next] : '\0';
   next = skip_space(source_, sign == '\0' ? next : next + 1);
   if (!starts(next, word)) {
     return kNone;
   }
-  return after_close(skip_space(source_, next + word.size()), "%}", trim_newline, trim_newline);
+  return after_close(skip_space(source_, next + word.size()), "%}", closing);
 }
 
 bool Lexer::raw(std::size_t tag, std::string_view text) {
   char sign = '\0';
-  const std::size_t begin = word_tag(tag, "raw", false, sign);
+  const std::size_t begin = word_tag(tag, "raw", Closing::kPlain, sign);
   if (begin == kNone) {
     return false;
   }
-  data(text, sign, false);
+  data(text, sign, Opened::kOther);
   move_to(begin);
   for (std::size_t end = source_.find("{%", at_); end != kNone; end = source_.find("{%", end + 1)) {
-    const std::size_t behind = word_tag(end, "endraw", true, sign);
+    const std::size_t behind = word_tag(end, "endraw", Closing::kTrims, sign);
     if (behind != kNone) {
-      data(std::string_view(source_).substr(at_, end - at_), sign, false);
+      data(std::string_view(source_).substr(at_, end - at_), sign, Opened::kOther);
       move_to(behind);
       return true;
     }
@@ -175,7 +143,7 @@ void Lexer::root() {
   }
   const std::string_view text = std::string_view(source_).substr(at_, tag_at == kNone ? kNone : tag_at - at_);
   if (tag_at == kNone) {
-    data(text, '+', false);
+    data(text, '+', Opened::kOther);
     move_to(source_.size());
     return;
   }
@@ -185,7 +153,7 @@ void Lexer::root() {
   }
   std::size_t begin = tag_at + 2;
   const char sign = begin < source_.size() && (source_[begin] == '-' || source_[begin] == '+') ? source_[begin] : '\0';
-  data(text, sign, opened == '{');
+  data(text, sign, opened == '{' ? Opened::kVariable : Opened::kOther);
   move_to(sign == '\0' ? begin : begin + 1);
   if (opened == '#') {
     comment();
@@ -195,81 +163,6 @@ void Lexer::root() {
   }
 }
 
-bool Lexer::tag_end(TokenKind end) {
-  if (!brackets_.empty()) {
-    return false;
-  }
-  const bool block = end == TokenKind::kBlockEnd;
-  const std::size_t behind = after_close(at_, block ? "%}" : "}}", block, block);
-  if (behind == kNone) {
-    return false;
-  }
-  push(end);
-  move_to(behind);
-  return true;
-}
-
-void Lexer::tag(TokenKind end) {
-  while (at_ < source_.size() && !tag_end(end)) {
-    const std::size_t behind_space = skip_space(source_, at_);
-    if (behind_space > at_) {
-      move_to(behind_space);
-    } else {
-      tag_token();
-    }
-  }
-}
-
-void Lexer::tag_token() {
-  const char c = source_[at_];
-  if (is_digit(c)) {
-    const NumberLiteral number = read_number(std::string_view(source_).substr(at_), at_ > 0 && source_[at_ - 1] == '.', line_);
-    push(TokenKind::kNumber, source_.substr(at_, number.length), number.value);
-    move_to(at_ + number.length);
-  } else if (is_name_start(c)) {
-    std::size_t end = at_ + 1;
-    while (end < source_.size() && (is_name_start(source_[end]) || is_digit(source_[end]))) {
-      ++end;
-    }
-    push(TokenKind::kName, source_.substr(at_, end - at_));
-    move_to(end);
-  } else if (c == '\'' || c == '"') {
-    std::size_t end = at_ + 1;
-    while (end < source_.size() && source_[end] != c) {
-      end += source_[end] == '\\' ? 2U : 1U;
-    }
-    if (end >= source_.size()) {
-      throw SyntaxError(line_, "a string is not closed");
-    }
-    push(TokenKind::kString, unescape(std::string_view(source_).substr(at_ + 1, end - at_ - 1), line_));
-    move_to(end + 1);
-  } else {
-    symbol();
-  }
-}
-
-void Lexer::symbol() {
-  static constexpr std::array<std::string_view, 6> kTwo = {"**", "//", "==", "!=", ">=", "<="};
-  static constexpr std::string_view kOne = "+-/*%~[](){}><=.:|,;";
-  const char c = source_[at_];
-  const bool two = std::any_of(kTwo.begin(), kTwo.end(), [&](std::string_view s) { return starts(at_, s); });
-  if (!two && kOne.find(c) == kNone) {
-    const CodePoint point = code_point_at(source_, at_);
-    throw SyntaxError(line_, "the character '" + source_.substr(at_, point.bytes) + "' is not expected here");
-  }
-  if (c == '{' || c == '(' || c == '[') {
-    brackets_.push_back(c == '{' ? '}' : c == '(' ? ')' : ']');
-  } else if (c == '}' || c == ')' || c == ']') {
-    if (brackets_.empty() || brackets_.back() != c) {
-      throw SyntaxError(line_, std::string("a '") + c + "' closes nothing that is open");
-    }
-    brackets_.pop_back();
-  }
-  const std::size_t length = two ? 2 : 1;
-  push(TokenKind::kSymbol, source_.substr(at_, length));
-  move_to(at_ + length);
-}
-
 std::vector<Token> Lexer::run() {
   while (at_ < source_.size()) {
     root();
@@ -277,8 +170,6 @@ std::vector<Token> Lexer::run() {
   push(TokenKind::kEnd);
   return std::move(tokens_);
 }
-
-}  // namespace
 
 std::vector<Token> tokenize(std::string_view source) { return Lexer(normalize_newlines(source)).run(); }
 

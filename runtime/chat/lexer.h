@@ -46,11 +46,13 @@ std::vector<Token> tokenize(std::string_view source);
 /// The value of a string literal between its quotes: Python's escapes. Throws SyntaxError.
 std::string unescape(std::string_view literal, int line);
 
-/// The number that `text` begins with and its length, or a length of 0. A float may not follow a '.'.
 struct NumberLiteral {
   Value value;
   std::size_t length = 0;
 };
-NumberLiteral read_number(std::string_view text, bool after_dot, int line);
+enum class Numbers { kAll, kIntegers };  ///< behind a '.' there can be no float
+/// The number that `text`, which begins with a digit, begins with. Throws SyntaxError.
+NumberLiteral read_number(std::string_view text, Numbers kinds, int line);
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 }  // namespace unmask::runtime::chat

@@ -9,8 +9,6 @@
 namespace unmask::runtime::chat {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 int digit_value(char c) {
   if (is_digit(c)) {
     return c - '0';
@@ -174,8 +172,8 @@ std::string unescape(std::string_view literal, int line) {
   return Unescaper(ascii, line).run();
 }
 
-NumberLiteral read_number(std::string_view text, bool after_dot, int line) {
-  if (const std::size_t length = after_dot ? 0 : float_length(text); length > 0) {
+NumberLiteral read_number(std::string_view text, Numbers kinds, int line) {
+  if (const std::size_t length = kinds == Numbers::kIntegers ? 0 : float_length(text); length > 0) {
     const std::string plain = without_underscores(text.substr(0, length));
     double value = 0;
     if (std::from_chars(plain.data(), plain.data() + plain.size(), value).ec != std::errc()) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+// Arithmetic; the operators that compare are in comparisons.cpp.
 #include "runtime/chat/operations.h"
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace unmask::runtime::chat {
 namespace {
@@ -11,34 +11,6 @@ namespace {
 using Int = std::int64_t;
 
 constexpr Int kMaxExactDouble = Int{1} << 53;
-
-std::string_view symbol(Operator op) {
-  switch (op) {
-    case Operator::kAdd: return "+";
-    case Operator::kSub: return "-";
-    case Operator::kMul: return "*";
-    case Operator::kDiv: return "/";
-    case Operator::kFloorDiv: return "//";
-    case Operator::kMod: return "%";
-    case Operator::kPow: return "**";
-    case Operator::kLt: return "<";
-    case Operator::kLe: return "<=";
-    case Operator::kGt: return ">";
-    case Operator::kGe: return ">=";
-    case Operator::kConcat:
-    case Operator::kEq:
-    case Operator::kNe:
-    case Operator::kIn:
-    case Operator::kNotIn: break;
-  }
-  return "in";
-}
-
-[[noreturn]] void refuse(Operator op, const Value& a, const Value& b) {
-  require_defined(a);
-  require_defined(b);
-  throw TemplateError("operator " + std::string(symbol(op)) + " does not take " + type_name(a) + " and " + type_name(b));
-}
 
 [[noreturn]] void refuse_size() { throw TemplateError("an integer leaves 64 bits, which is not supported"); }
 
@@ -166,19 +138,15 @@ Value repeat_list(const List& list, Int count, Meter& meter) {
   return make_list(std::move(items), list.kind, meter);
 }
 
-bool is_sequence(const Value& value) {
-  return value.is(Kind::kList) && (value.list().kind == ListKind::kList || value.list().kind == ListKind::kTuple);
-}
-
 Value multiply_sequence(const Value& sequence, const Value& count, const Value& a, const Value& b, Meter& meter) {
   const auto times = count.integer();
   if (times && sequence.is(Kind::kString)) {
     return repeat(sequence.text(), *times, meter);
   }
-  if (times && is_sequence(sequence)) {
+  if (times && is_list_or_tuple(sequence)) {
     return repeat_list(sequence.list(), *times, meter);
   }
-  refuse(Operator::kMul, a, b);
+  refuse_operands(Operator::kMul, a, b);
 }
 
 std::optional<double> as_float(const Value& value) {
@@ -187,76 +155,6 @@ std::optional<double> as_float(const Value& value) {
   }
   const double* number = value.get_if<double>();
   return number == nullptr ? std::nullopt : std::optional(*number);
-}
-
-template <class T>
-int three_way(const T& a, const T& b) {
-  return a < b ? -1 : b < a ? 1 : 0;
-}
-
-bool ordered(Operator op, int order) {
-  return op == Operator::kLt ? order < 0 : op == Operator::kLe ? order <= 0 : op == Operator::kGt ? order > 0 : order >= 0;
-}
-
-bool less_or_so(Operator op, const Value& a, const Value& b, Meter& meter) {
-  meter.step();
-  const auto x = a.integer();
-  const auto y = b.integer();
-  if (x && y) {
-    return ordered(op, three_way(*x, *y));
-  }
-  const double* u = a.get_if<double>();
-  const double* v = b.get_if<double>();
-  if ((x || u) && (y || v)) {
-    const long double left = x ? static_cast<long double>(*x) : static_cast<long double>(*u);
-    const long double right = y ? static_cast<long double>(*y) : static_cast<long double>(*v);
-    return !std::isnan(left) && !std::isnan(right) && ordered(op, three_way(left, right));
-  }
-  if (a.is(Kind::kString) && b.is(Kind::kString)) {  // UTF-8 sorts by code point
-    meter.bytes(std::min(a.text().size(), b.text().size()));
-    return ordered(op, three_way(a.text().bytes(), b.text().bytes()));
-  }
-  if (is_sequence(a) && is_sequence(b) && a.list().kind == b.list().kind) {
-    const auto& left = a.list().items;
-    const auto& right = b.list().items;
-    for (std::size_t i = 0; i < std::min(left.size(), right.size()); ++i) {
-      if (!equal(left[i], right[i], meter)) {
-        return less_or_so(op, left[i], right[i], meter);
-      }
-    }
-    return ordered(op, three_way(left.size(), right.size()));
-  }
-  refuse(op, a, b);
-}
-
-bool contains(const Value& container, const Value& item, Meter& meter) {
-  if (container.is(Kind::kString)) {
-    if (!item.is(Kind::kString)) {
-      refuse(Operator::kIn, item, container);
-    }
-    meter.bytes(container.text().size());
-    return container.text().bytes().find(item.text().bytes()) != std::string_view::npos;
-  }
-  if (container.is(Kind::kDict)) {
-    return container.dict().find(item) != nullptr;
-  }
-  if (container.is(Kind::kUndefined)) {
-    return false;
-  }
-  if (!container.is(Kind::kList)) {
-    refuse(Operator::kIn, item, container);
-  }
-  const List& list = container.list();
-  for (std::size_t i = list.next; i < list.items.size(); ++i) {
-    const bool found = equal(list.items[i], item, meter);
-    if (list.kind == ListKind::kIterator) {
-      list.next = i + 1;
-    }
-    if (found) {
-      return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace
@@ -270,7 +168,7 @@ Value arithmetic(Operator op, const Value& a, const Value& b, Meter& meter) {
   if (op == Operator::kAdd && a.is(Kind::kString) && b.is(Kind::kString)) {
     return concat(a.text(), b.text(), meter);
   }
-  if (op == Operator::kAdd && is_sequence(a) && is_sequence(b) && a.list().kind == b.list().kind) {
+  if (op == Operator::kAdd && is_list_or_tuple(a) && is_list_or_tuple(b) && a.list().kind == b.list().kind) {
     meter.work(a.list().items.size());
     std::vector<Value> items = a.list().items;
     items.insert(items.end(), b.list().items.begin(), b.list().items.end());
@@ -286,19 +184,9 @@ Value arithmetic(Operator op, const Value& a, const Value& b, Meter& meter) {
   }
   const bool numbers = (x || a.is(Kind::kFloat)) && (y || b.is(Kind::kFloat));
   if (!numbers) {
-    refuse(op, a, b);
+    refuse_operands(op, a, b);
   }
   return float_arithmetic(op, *as_float(a), *as_float(b));
-}
-
-bool compare(Operator op, const Value& a, const Value& b, Meter& meter) {
-  if (op == Operator::kEq || op == Operator::kNe) {
-    return equal(a, b, meter) == (op == Operator::kEq);
-  }
-  if (op == Operator::kIn || op == Operator::kNotIn) {
-    return contains(b, a, meter) == (op == Operator::kIn);
-  }
-  return less_or_so(op, a, b, meter);
 }
 
 Value negate(const Value& a) {

@@ -12,6 +12,10 @@ enum class Operator { kAdd, kSub, kMul, kDiv, kFloorDiv, kMod, kPow, kConcat, kE
 
 Value arithmetic(Operator op, const Value& a, const Value& b, Meter& meter);  ///< kAdd ... kPow
 bool compare(Operator op, const Value& a, const Value& b, Meter& meter);      ///< kEq ... kNotIn
+/// Throws TemplateError: this operator is not for these two.
+[[noreturn]] void refuse_operands(Operator op, const Value& a, const Value& b);
+bool is_list_or_tuple(const Value& value);
+
 Value negate(const Value& a);
 Value plus(const Value& a);
 

@@ -145,6 +145,7 @@ ExprPtr Parser::parse_subscript(ExprPtr object) {
 }
 
 void Parser::parse_arguments(Expr& call) {
+  constexpr std::size_t kMaxKeywords = 255;  // each is compared with those before it
   expect_symbol("(");
   while (!is_symbol(")")) {
     if (is_symbol("*") || is_symbol("**")) {
@@ -154,6 +155,9 @@ void Parser::parse_arguments(Expr& call) {
       Keyword keyword{.name = take().text, .value = nullptr};
       take();
       keyword.value = parse_expression();
+      if (call.keywords.size() == kMaxKeywords) {
+        throw SyntaxError(call.line, "more than " + std::to_string(kMaxKeywords) + " arguments with names are not supported");
+      }
       for (const Keyword& other : call.keywords) {
         if (other.name == keyword.name) {
           throw SyntaxError(call.line, "the argument " + keyword.name + " is given twice");

@@ -1,69 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/chat/template_source.h"
 
-#include <fstream>
-#include <iterator>
-#include <set>
-
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "runtime/chat/limits.h"
+#include "runtime/input_file.h"
+#include "runtime/strict_json.h"
 
 namespace unmask::runtime::chat {
 namespace {
 
 using Json = nlohmann::json;
 
-std::optional<std::string> read_file(const std::filesystem::path& file, std::size_t max_bytes) {
+/// Nothing where there is no such file.
+std::optional<std::string> read_if_there(const std::filesystem::path& file, std::uint64_t max_bytes) {
   std::error_code error;
-  if (!std::filesystem::exists(file, error)) {
-    return std::nullopt;
-  }
-  require(std::filesystem::is_regular_file(file, error), ExitCode::kBadInput, "{}: a regular file expected", file.string());
-  const auto bytes = std::filesystem::file_size(file, error);
-  require(!error && bytes <= max_bytes, ExitCode::kBadInput, "{}: at most {} bytes expected, found {}", file.string(), max_bytes,
-          error ? error.message() : std::to_string(bytes));
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(static_cast<std::size_t>(bytes), '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  require(stream.good() || (stream.eof() && stream.gcount() == static_cast<std::streamsize>(text.size())), ExitCode::kBadInput,
-          "{}: cannot be read", file.string());
-  return text;
+  return std::filesystem::exists(file, error) ? std::optional(read_text_file(file, max_bytes)) : std::nullopt;
 }
 
-/// Refuses what nlohmann would accept silently: deep nesting and keys given twice.
-class Guard {
- public:
-  explicit Guard(std::string name) : name_(std::move(name)) {}
-
-  bool operator()(int depth, Json::parse_event_t event, const Json& value) {
-    require(depth <= kMaxJsonDepth, ExitCode::kBadInput, "{}: nesting of at most {} expected", name_, kMaxJsonDepth);
-    if (event == Json::parse_event_t::object_start) {
-      keys_.emplace_back();
-    } else if (event == Json::parse_event_t::object_end) {
-      keys_.pop_back();
-    } else if (event == Json::parse_event_t::key) {
-      const auto& key = value.get_ref<const std::string&>();
-      require(keys_.back().insert(key).second, ExitCode::kBadInput, "{}: the key \"{}\" is given twice", name_, key);
-    }
-    return true;
-  }
-
- private:
-  std::string name_;
-  std::vector<std::set<std::string>> keys_;
-};
-
 Json parse_config(const std::string& text, const std::string& name) {
-  try {
-    Guard guard(name);
-    Json config = Json::parse(text, [&guard](int depth, Json::parse_event_t event, Json& value) { return guard(depth, event, value); });
-    require(config.is_object(), ExitCode::kBadInput, "{}: a JSON object expected, found {}", name, config.type_name());
-    return config;
-  } catch (const Json::exception& error) {
-    fail(ExitCode::kBadInput, "{}: JSON expected: {}", name, error.what());
-  }
+  Json config = parse_json_strictly(text, name, kMaxSideFileBytes);
+  require(config.is_object(), ExitCode::kBadInput, "{}: a JSON object expected, found {}", name, describe(config));
+  return config;
 }
 
 /// A special token is a string or an object with its text as "content".
@@ -105,14 +64,13 @@ std::optional<std::string> template_text(const Json& config, const std::string& 
 }  // namespace
 
 std::optional<TemplateSource> read_template_source(const std::filesystem::path& folder) {
-  constexpr std::size_t kMaxConfigBytes = std::size_t{64} << 20;
   const std::filesystem::path jinja = folder / "chat_template.jinja";
   const std::filesystem::path config_file = folder / "tokenizer_config.json";
   const std::string config_name = config_file.string();
   TemplateSource source;
-  std::optional<std::string> text = read_file(jinja, Limits().template_bytes);
+  std::optional<std::string> text = read_if_there(jinja, Limits().template_bytes);
   source.name = jinja.string();
-  if (const auto json = read_file(config_file, kMaxConfigBytes)) {
+  if (const auto json = read_if_there(config_file, kMaxSideFileBytes)) {
     const Json config = parse_config(*json, config_name);
     for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
       if (auto token = token_text(config, key, config_name)) {

@@ -50,11 +50,6 @@ std::vector<SourcedText::Span> Text::user() const {
   return spans;
 }
 
-bool Text::is_user(std::size_t at) const {
-  const auto span = span_at(begin_ + at);
-  return span != buffer_->user.end() && span->begin <= begin_ + at;
-}
-
 Text concat(const Text& a, const Text& b, Meter& meter) {
   if (a.empty() || b.empty()) {
     return a.empty() ? b : a;

@@ -32,7 +32,6 @@ class Text {
   Text slice(std::size_t begin, std::size_t end) const;  ///< byte offsets
   /// The user's bytes, relative to this text.
   std::vector<SourcedText::Span> user() const;
-  bool is_user(std::size_t at) const;
 
   friend Text concat(const Text& a, const Text& b, Meter& meter);
 

@@ -35,25 +35,6 @@ bool is_case_ignorable(char32_t c) {
 
 }  // namespace
 
-std::size_t find_invalid_utf8(std::string_view text) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    if (static_cast<unsigned char>(text[at]) < 0x80) {
-      ++at;
-      continue;
-    }
-    utf8proc_int32_t value = 0;
-    const auto left = static_cast<utf8proc_ssize_t>(text.size() - at);
-    const utf8proc_ssize_t used =
-        utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()) + at, left, &value);
-    if (used <= 0) {
-      return at;
-    }
-    at += static_cast<std::size_t>(used);
-  }
-  return std::string_view::npos;
-}
-
 CodePoint code_point_at(std::string_view text, std::size_t at) {
   const std::size_t bytes = sequence_length(text[at]);
   if (bytes == 1) {
@@ -72,16 +53,6 @@ CodePoint code_point_before(std::string_view text, std::size_t end) {
     --begin;
   }
   return code_point_at(text, begin);
-}
-
-void append_utf8(std::string& out, char32_t code_point) {
-  if (code_point < 0x80) {
-    out.push_back(static_cast<char>(code_point));
-    return;
-  }
-  utf8proc_uint8_t bytes[4];
-  const utf8proc_ssize_t count = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code_point), bytes);
-  out.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(count));
 }
 
 std::size_t num_code_points(std::string_view text) {

@@ -6,12 +6,14 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/tokenizer/utf8.h"
+
 // Unicode as Python's str sees it; every text here is valid UTF-8 unless a function says otherwise. Properties are
 // utf8proc's: characters newer than its Unicode version (or than Python's) may differ.
 namespace unmask::runtime::chat {
 
-/// The byte at which `text` stops being valid UTF-8, or npos.
-std::size_t find_invalid_utf8(std::string_view text);
+using tokenizer::append_utf8;
+using tokenizer::first_invalid_utf8;
 
 struct CodePoint {
   char32_t value;
@@ -19,7 +21,6 @@ struct CodePoint {
 };
 CodePoint code_point_at(std::string_view text, std::size_t at);
 CodePoint code_point_before(std::string_view text, std::size_t end);  ///< end > 0
-void append_utf8(std::string& out, char32_t code_point);
 
 std::size_t num_code_points(std::string_view text);
 /// Byte offset of the code point number `index`; the text's size if there are fewer.

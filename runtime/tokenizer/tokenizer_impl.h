@@ -25,7 +25,7 @@ struct Tokenizer::Impl {
   std::vector<Decoded> decoded;  ///< by id
 
   void fill_decoded();
-  /// The bytes that `token` adds to a text. Throws Error(kBadInput) for an id without a token.
+  /// The bytes that `token` adds to a text; none for an id without a token. Throws Error(kBadInput) for a negative id.
   std::string_view bytes_of(TokenId token, SpecialTokens special) const;
   void encode_words(std::string_view text, tokenizer::Regex::Scratch& scratch, std::vector<TokenId>& out) const;
 };

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <unordered_set>
 
+#include "runtime/input_file.h"
 #include "runtime/tokenizer/byte_level.h"
 #include "runtime/tokenizer/json_fields.h"
 #include "runtime/tokenizer/json_reader.h"
@@ -17,7 +16,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t{256} << 20;
+constexpr std::uint64_t kMaxFileBytes = std::uint64_t{256} << 20;
 
 /// Number of ByteLevel decoders; anything else is refused.
 int count_byte_level(const json& value, const std::string& where) {
@@ -112,16 +111,7 @@ Tokenizer Tokenizer::parse(std::string_view text, std::string_view name) {
 }
 
 Tokenizer Tokenizer::read(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::error_code error;
-  const std::uintmax_t bytes = std::filesystem::file_size(file, error);
-  require(stream && !error, ExitCode::kBadInput, "{}: cannot be read: {}", file.string(), error ? error.message() : "not a readable file");
-  require(bytes <= kMaxFileBytes, ExitCode::kBadInput, "{}: {} bytes, at most {} are supported", file.string(), bytes, kMaxFileBytes);
-  std::string text(bytes, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(bytes));
-  require(static_cast<std::uintmax_t>(stream.gcount()) == bytes, ExitCode::kBadInput, "{}: {} of {} bytes could be read", file.string(),
-          stream.gcount(), bytes);
-  return parse(text, file.string());
+  return parse(read_text_file(file, kMaxFileBytes), file.string());
 }
 
 }  // namespace unmask::runtime

@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t separator = input.find('\0');
   const std::string_view source = input.substr(0, separator);
   const std::string_view json = separator == std::string_view::npos ? kMessages : input.substr(separator + 1);
-  if (find_invalid_utf8(source) != std::string_view::npos) {
+  if (first_invalid_utf8(source)) {
     return 0;
   }
   try {
@@ -50,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       UNMASK_CHECK(span.begin >= at && span.begin < span.end && span.end <= text.size(), "span {} - {}", span.begin, span.end);
       at = span.end;
     }
-    UNMASK_CHECK(find_invalid_utf8(text.bytes()) == std::string_view::npos, "the output of {} bytes is not UTF-8", text.size());
+    UNMASK_CHECK(!first_invalid_utf8(text.bytes()), "the output of {} bytes is not UTF-8", text.size());
   } catch (const TemplateError&) {
   }
   return 0;

@@ -67,6 +67,8 @@ TEST(ChatTemplate, LimitsEndEverything) {
   EXPECT_THAT(refusal("{% set ns = namespace(a=[]) %}{% for i in range(1000) %}{% set ns.a = [ns.a] %}{% endfor %}"), HasSubstr("nested"));
   EXPECT_THAT(refusal("{{ " + std::string(5000, '(') + std::string(5000, ')') + " }}"), HasSubstr("nested deeper"));
   EXPECT_THAT(refusal("{{ 1" + [] { std::string s; for (int i = 0; i < 5000; ++i) { s += "+1"; } return s; }() + " }}"), HasSubstr("deeper"));
+  EXPECT_THAT(refusal("{{ dict(z=0" + [] { std::string s; for (int i = 0; i < 300; ++i) { s += ",a" + std::to_string(i) + "=0"; } return s; }() + ") }}"),
+              HasSubstr("more than 255 arguments"));
   EXPECT_THAT(refusal("{% set ns = namespace() %}{% set ns.me = ns %}{{ ns.me.me.x.y }}"), HasSubstr("undefined"));
 }
 

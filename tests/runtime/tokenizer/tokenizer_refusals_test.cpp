@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a tokenizer.json may not be: each refusal is Error(kBadInput) and names the thing.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -40,6 +45,14 @@ TEST(Refused, WhatIsNoJson) {
   expect_refused("7", "expected a JSON object");
   expect_refused("{\"model\": {\"vocab\": {\"\\ud800\": 1}}}", "not valid JSON");
   expect_refused("{\"x\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}", "deep");
+}
+
+TEST(Refused, WhatIsNoFile) {
+  const auto pipe = std::filesystem::path(testing::TempDir()) / format("tokenizer_refusals_test.{}", ::getpid());
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW(Tokenizer::read(pipe), Error);  // without waiting for somebody to write
+  std::filesystem::remove(pipe);
+  EXPECT_THROW(Tokenizer::read(pipe), Error);
 }
 
 TEST(Refused, WhatIsThereTwice) {

@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bench/output_file.h"
+#include "runtime/output_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/types.h"
 
-namespace unmask::bench {
-namespace {
+namespace unmask::runtime {
 
-std::string error_text(int error) { return std::generic_category().message(error); }
-
-}  // namespace
-
-OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)), partial_(path_.string() + ".partial") {
-  descriptor_ = runtime::FileDescriptor(::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+OutputFile::OutputFile(std::filesystem::path path)
+    : path_(std::move(path)), partial_(format("{}.{}.partial", path_.string(), ::getpid())) {
+  descriptor_ = FileDescriptor(::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   require(static_cast<bool>(descriptor_), ExitCode::kIo, "{}: cannot be created: {}", partial_.string(), error_text(errno));
 }
 
@@ -41,11 +38,19 @@ void OutputFile::write(std::uint64_t offset, std::span<const std::byte> bytes) c
   }
 }
 
+void OutputFile::sync() const {
+  require(::fsync(descriptor_.get()) == 0, ExitCode::kIo, "{}: writing to disk failed: {}", path_.string(), error_text(errno));
+}
+
 void OutputFile::commit() {
   std::error_code error;
   std::filesystem::rename(partial_, path_, error);
   require(!error, ExitCode::kIo, "{}: cannot be renamed to {}: {}", partial_.string(), path_.string(), error.message());
   descriptor_.reset();
+  const auto folder = path_.parent_path().empty() ? std::filesystem::path(".") : path_.parent_path();
+  if (const FileDescriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)); opened) {
+    ::fsync(opened.get());  // the new name; some file systems cannot, and the file itself is complete all the same
+  }
 }
 
-}  // namespace unmask::bench
+}  // namespace unmask::runtime

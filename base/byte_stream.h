@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,8 +11,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/types.h"
 
-namespace unmask::launcher {
+namespace unmask {
 
 /// Builds a message between ranks of one job: plain values in the byte order of the machine, lists after their length.
 class ByteWriter {
@@ -41,10 +43,11 @@ class ByteWriter {
   std::vector<std::byte> bytes_;
 };
 
-/// Takes such a message apart. Peers are trusted but checked: a message that ends early is an Error(kPeerLost).
+/// Takes such a message apart. Peers are trusted but checked: a message that ends early is an Error(kPeerLost), which names
+/// the rank that it is `from` where that is known.
 class ByteReader {
  public:
-  explicit ByteReader(std::span<const std::byte> bytes) : rest_(bytes) {}
+  explicit ByteReader(std::span<const std::byte> bytes, std::optional<Rank> from = std::nullopt) : rest_(bytes), from_(from) {}
 
   template <class T>
     requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
@@ -70,14 +73,15 @@ class ByteReader {
 
  private:
   std::span<const std::byte> take(std::uint64_t count) {
-    require(count <= rest_.size(), ExitCode::kPeerLost, "a message between ranks is broken: expected {} more bytes, found {}", count,
-            rest_.size());
+    require(count <= rest_.size(), ExitCode::kPeerLost, "a message {} is broken: expected {} more bytes, found {}",
+            from_ ? format("from rank {}", *from_) : "between ranks", count, rest_.size());
     const auto part = rest_.first(count);
     rest_ = rest_.subspan(count);
     return part;
   }
 
   std::span<const std::byte> rest_;
+  std::optional<Rank> from_;
 };
 
-}  // namespace unmask::launcher
+}  // namespace unmask

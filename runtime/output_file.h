@@ -8,9 +8,10 @@
 
 #include "runtime/input_file.h"
 
-namespace unmask::bench {
+namespace unmask::runtime {
 
-/// A new file that bears another name until it is complete, and is removed when it never gets there.
+/// A new file that bears another name in the same folder until it is complete, and is removed when it never gets there: nobody
+/// ever sees half a file. All of it throws Error(kIo), when the disk is full among others.
 class OutputFile {
  public:
   explicit OutputFile(std::filesystem::path path);
@@ -18,15 +19,17 @@ class OutputFile {
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
-  /// Writes at any place, from any thread. Throws Error(kIo), when the disk is full among others.
+  /// Writes at any place, from any thread.
   void write(std::uint64_t offset, std::span<const std::byte> bytes) const;
-  /// Gives the file its name.
+  /// Returns when all that was written is on disk.
+  void sync() const;
+  /// Gives the file its name, in the place of an older one.
   void commit();
 
  private:
   std::filesystem::path path_;
   std::filesystem::path partial_;
-  runtime::FileDescriptor descriptor_;
+  FileDescriptor descriptor_;
 };
 
-}  // namespace unmask::bench
+}  // namespace unmask::runtime
