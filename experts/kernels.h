@@ -42,8 +42,10 @@ struct AttentionProblem {
   const float* q;         ///< [rows, head_dim], stride q_stride
   std::int64_t q_stride;
   std::int64_t rows;
-  const float* k;         ///< [num_keys, head_dim], stride kv_stride, counted from position 0
+  const float* k;         ///< [num_keys, head_dim], stride kv_stride, counted from position 0; or null, and then
   const float* v;
+  const bfloat16* k16 = nullptr;  ///< the same, stored in half the memory
+  const bfloat16* v16 = nullptr;
   std::int64_t kv_stride;
   std::int64_t num_keys;
   std::int64_t head_dim;

@@ -10,16 +10,24 @@
 namespace unmask::runtime {
 
 struct Engine::Impl {
+  struct Running {
+    std::unique_ptr<Sequence> sequence;
+    std::int64_t last_step;  ///< that fed it, or when it came in
+  };
   Transformer& transformer;
   std::int64_t max_rows;
   SequenceOptions sequence_options;
   EngineEvents events;
+  KvPool pool;
   std::deque<Request> waiting;
-  std::vector<std::unique_ptr<Sequence>> running;
+  std::vector<Running> running;  ///< those that waited longest for a step come first
   Statistics statistics;
 
+  void refuse(const Request& request, const Error& error);
+  void require_memory(const Request& request) const;
   void admit();
-  void decode(const StepBatch& batch, std::span<const float> rows);
+  std::size_t pick();
+  void decode(std::span<const Running> fed, const StepBatch& batch, std::span<const float> rows);
   void hand_out();
 };
 
@@ -31,13 +39,19 @@ Engine::Engine(Transformer& transformer, EngineOptions options, EngineEvents eve
                                           .keep_trace = options.keep_trace,
                                           .stops_at_text = std::move(options.stops_at_text)},
                      .events = std::move(events),
+                     .pool = {transformer.config(), transformer.precision(), options.kv_memory_bytes},
                      .waiting = {},
                      .running = {},
                      .statistics = {}}) {}
 
 Engine::~Engine() = default;
 
-const Engine::Statistics& Engine::statistics() const { return impl_->statistics; }
+Engine::Statistics Engine::statistics() const {
+  Statistics now = impl_->statistics;
+  now.kv_bytes = impl_->pool.used_bytes();
+  now.kv_peak_bytes = impl_->pool.peak_bytes();
+  return now;
+}
 
 namespace {
 
@@ -45,6 +59,12 @@ void require_token(TokenId token, std::int64_t vocab, std::string_view what) {
   require(token >= 0 && token < vocab, ExitCode::kBadInput, "{} {} lies outside the vocabulary of {} tokens (0 to {})", what,
           token, vocab, vocab - 1);
 }
+
+std::int64_t length_of(const Request& request) {
+  return static_cast<std::int64_t>(request.prompt.size()) + request.options.gen_length;
+}
+
+bool keeps_keys(const Request& request) { return request.options.cache != CachePolicy::kNone; }
 
 }  // namespace
 
@@ -65,60 +85,101 @@ void require_runnable(const Request& request, const ModelConfig& config) {
 void Engine::submit(Request request) {
   try {
     require_runnable(request, impl_->transformer.config());
+    impl_->require_memory(request);
   } catch (const Error& error) {
-    Answer refused;
-    refused.number = request.number;
-    refused.error = error;
-    impl_->events.on_answer(request, std::move(refused));
+    impl_->refuse(request, error);
     return;
   }
   impl_->waiting.push_back(std::move(request));
 }
 
+void Engine::Impl::refuse(const Request& request, const Error& error) {
+  Answer refused;
+  refused.number = request.number;
+  refused.error = error;
+  events.on_answer(request, std::move(refused));
+}
+
+void Engine::Impl::require_memory(const Request& request) const {
+  const std::uint64_t bytes = keeps_keys(request) ? pool.bytes_for(length_of(request)) : 0;
+  require(bytes <= pool.budget_bytes(), ExitCode::kBadInput,
+          "keys and values of {} positions need {} bytes, this rank has {} for them (--kv-memory): give it more, shorten the "
+          "request, or use cache none",
+          length_of(request), bytes, pool.budget_bytes());
+}
+
 bool Engine::run_step() {
   impl_->admit();
+  const std::span<const Impl::Running> fed(impl_->running.data(), impl_->pick());
   StepBatch batch;
-  for (const auto& sequence : impl_->running) {
+  for (const auto& [sequence, last_step] : fed) {
     sequence->feed(batch);
   }
-  const auto outcome = impl_->transformer.forward(batch, impl_->running.empty() ? comm::Vote::kIdle : comm::Vote::kWork);
-  if (!impl_->running.empty()) {
-    impl_->decode(batch, outcome.rows);
+  const auto outcome = impl_->transformer.forward(batch, fed.empty() ? comm::Vote::kIdle : comm::Vote::kWork);
+  if (!fed.empty()) {
+    impl_->decode(fed, batch, outcome.rows);
     impl_->hand_out();
   }
   return has(outcome.votes, comm::Vote::kWork);
 }
 
-/// Waiting requests enter in order while their rows fit; a longer one runs when nothing else does.
 void Engine::Impl::admit() {
   std::int64_t rows = 0;
-  for (const auto& sequence : running) {
-    rows += sequence->length();
+  for (const auto& [sequence, last_step] : running) {
+    rows += usual_rows(sequence->request());
   }
   while (!waiting.empty()) {
-    const auto more = static_cast<std::int64_t>(waiting.front().prompt.size()) + waiting.front().options.gen_length;
-    if (!running.empty() && rows + more > max_rows) {
+    rows += usual_rows(waiting.front());
+    if (!running.empty() && rows > max_rows) {
       return;
     }
-    rows += more;
-    running.push_back(std::make_unique<Sequence>(std::move(waiting.front()), sequence_options));
+    std::unique_ptr<KvStore> store = keeps_keys(waiting.front()) ? pool.take(length_of(waiting.front())) : nullptr;
+    if (store == nullptr && keeps_keys(waiting.front())) {
+      if (!running.empty()) {
+        return;
+      }
+      // Within the budget, and nobody holds any of it.
+      refuse(waiting.front(), Error(ExitCode::kBadInput, format("there is no memory for the keys and values of {} positions, {} "
+                                                                "bytes: free memory, or use cache none",
+                                                                length_of(waiting.front()), pool.bytes_for(length_of(waiting.front())))));
+    } else {
+      running.push_back({std::make_unique<Sequence>(std::move(waiting.front()), sequence_options, std::move(store)), statistics.steps});
+    }
     waiting.pop_front();
   }
 }
 
-void Engine::Impl::decode(const StepBatch& batch, std::span<const float> rows) {
-  ++statistics.steps;
+/// Puts the sequences that the next step feeds to the front; returns how many they are.
+std::size_t Engine::Impl::pick() {
+  if (running.empty()) {
+    return 0;
+  }
+  const std::int64_t now = ++statistics.steps;
+  std::stable_sort(running.begin(), running.end(), [](const auto& a, const auto& b) { return a.last_step < b.last_step; });
+  std::int64_t rows = 0;
+  for (auto& [sequence, last_step] : running) {
+    const std::int64_t more = sequence->window().num_rows();
+    if (rows == 0 || rows + more <= max_rows) {
+      rows += more;
+      last_step = now;
+    }
+  }
+  const auto end = std::stable_partition(running.begin(), running.end(), [&](const auto& one) { return one.last_step == now; });
+  return static_cast<std::size_t>(end - running.begin());
+}
+
+void Engine::Impl::decode(std::span<const Running> fed, const StepBatch& batch, std::span<const float> rows) {
   statistics.rows += batch.num_rows();
   std::vector<HeadQuery> queries;
   std::vector<std::size_t> ends;
-  for (const auto& sequence : running) {
+  for (const auto& [sequence, last_step] : fed) {
     sequence->ask(queries);
     ends.push_back(queries.size());
   }
   const auto summaries = transformer.head().summarise(rows, queries);
   std::size_t begin = 0;
-  for (std::size_t i = 0; i < running.size(); ++i) {
-    auto& sequence = *running[i];
+  for (std::size_t i = 0; i < fed.size(); ++i) {
+    Sequence& sequence = *fed[i].sequence;
     const TraceStep& step = sequence.step({summaries.data() + begin, ends[i] - begin}, transformer.kernels());
     begin = ends[i];
     if (events.on_step) {
@@ -128,14 +189,14 @@ void Engine::Impl::decode(const StepBatch& batch, std::span<const float> rows) {
 }
 
 void Engine::Impl::hand_out() {
-  for (auto& sequence : running) {
+  for (auto& [sequence, last_step] : running) {
     if (sequence->finished()) {
       auto answer = sequence->take_answer();
       events.on_answer(sequence->request(), std::move(answer));
       sequence.reset();
     }
   }
-  std::erase(running, nullptr);
+  std::erase_if(running, [](const Running& one) { return one.sequence == nullptr; });
 }
 
 }  // namespace unmask::runtime

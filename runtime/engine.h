@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -15,6 +16,7 @@ namespace unmask::runtime {
 
 struct EngineOptions {
   std::int64_t max_rows = 4096;       ///< rows per step on this rank; a single longer sequence still runs, alone
+  std::uint64_t kv_memory_bytes = std::numeric_limits<std::uint64_t>::max();  ///< for keys and values kept between passes
   std::vector<TokenId> eos_tokens;    ///< an answer ends at the first of any of these; the first one fills what follows
   TokenId mask_token = 0;             ///< unless a request brings its own
   bool keep_trace = false;
@@ -33,24 +35,31 @@ struct EngineEvents {
 void require_runnable(const Request& request, const ModelConfig& config);
 
 /// Runs the sequences of one rank, in lockstep with the engines of the other ranks.
+///
+/// A request waits until its keys and values fit into the memory for them, and the rows of all running sequences' usual windows
+/// into a step; requests enter in the order of submission. A step then takes the windows of those running sequences that waited
+/// longest for their turn, as many as fit. A block's first pass feeds a whole sequence, so some others may have to sit out a
+/// step; each is in time the one that waited longest, which is always taken. None of this changes an answer.
 class Engine {
  public:
   Engine(Transformer& transformer, EngineOptions options, EngineEvents events);
   ~Engine();
 
-  /// Checks the request against the model (tokens in the vocabulary, length, options that are built) and queues it. A
-  /// request that cannot run is answered at once with its error.
+  /// Checks the request against the model and the memory (require_runnable; keys and values that could never fit) and queues
+  /// it. A request that cannot run is answered at once with its error.
   void submit(Request request);
 
-  /// One step of every running sequence. Collective: every rank calls it until it returns false, which it does on all ranks
+  /// One step of the running sequences. Collective: every rank calls it until it returns false, which it does on all ranks
   /// together once no rank has work left.
   bool run_step();
 
   struct Statistics {
     std::int64_t steps = 0;   ///< forwards this rank took part in with rows
     std::int64_t rows = 0;
+    std::uint64_t kv_bytes = 0;  ///< of keys and values held now
+    std::uint64_t kv_peak_bytes = 0;
   };
-  const Statistics& statistics() const;
+  Statistics statistics() const;
 
  private:
   struct Impl;

@@ -26,7 +26,7 @@ struct SamplingOptions {
   double credit_decay = 0.8;
   double credit_power = 0.2;
   double credit_weight = 0.7;
-  CachePolicy cache = CachePolicy::kNone;
+  CachePolicy cache = CachePolicy::kDual;
   std::int64_t look_before = 16;           ///< positions
   std::int64_t look_after = 16;
   std::int64_t warmup = 4;                 ///< passes

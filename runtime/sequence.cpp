@@ -8,13 +8,29 @@
 
 namespace unmask::runtime {
 
-Sequence::Sequence(Request request, const SequenceOptions& options)
+std::int64_t usual_rows(const Request& request) {
+  const SamplingOptions& options = request.options;
+  const auto length = static_cast<std::int64_t>(request.prompt.size()) + options.gen_length;
+  const std::int64_t block = std::min(options.block_length, options.gen_length);
+  switch (options.cache) {
+    case CachePolicy::kNone: break;
+    case CachePolicy::kPrefix: return options.gen_length;
+    case CachePolicy::kDual: return block;
+    case CachePolicy::kVicinity: return std::min(length, options.look_before + block + options.look_after);
+  }
+  return length;
+}
+
+Sequence::Sequence(Request request, const SequenceOptions& options, std::unique_ptr<KvStore> store)
     : request_(std::move(request)),
       options_(options),
+      store_(std::move(store)),
       mask_(request_.options.mask_token.value_or(options.mask_token)),
       tokens_(request_.prompt) {
   tokens_.resize(tokens_.size() + size(request_.options.gen_length), mask_);
   answer_.number = request_.number;
+  UNMASK_CHECK((store_ == nullptr) == (request_.options.cache == CachePolicy::kNone), "store of {}", request_.id);
+  UNMASK_CHECK(store_ == nullptr || store_->length() == length(), "store of {} for {} positions", store_->length(), length());
   enter_block(0);
 }
 
@@ -23,6 +39,7 @@ void Sequence::enter_block(std::int64_t block) {
   begin_ = prompt_length() + block * request_.options.block_length;
   end_ = std::min(begin_ + request_.options.block_length, length());
   step_ = 0;
+  store_is_stale_ = true;
   masked_.clear();
   for (std::int64_t position = begin_; position < end_; ++position) {
     masked_.push_back(position);
@@ -32,10 +49,32 @@ void Sequence::enter_block(std::int64_t block) {
   }
 }
 
+Sequence::Window Sequence::window() const {
+  using Keys = Window::Keys;
+  const SamplingOptions& options = request_.options;
+  const bool warms_up = options.cache == CachePolicy::kVicinity && answer_.passes < options.warmup;
+  if (warms_up || options.cache == CachePolicy::kNone) {
+    return {0, length(), Keys::kOwnRows};
+  }
+  if (store_is_stale_) {
+    return {0, length(), Keys::kStored};
+  }
+  switch (options.cache) {
+    case CachePolicy::kNone: break;
+    case CachePolicy::kPrefix: return {begin_, length(), Keys::kStored};
+    case CachePolicy::kDual: return {begin_, end_, Keys::kStored};
+    case CachePolicy::kVicinity:
+      return {std::max<std::int64_t>(0, begin_ - options.look_before), std::min(length(), end_ + options.look_after), Keys::kStored};
+  }
+  UNMASK_CHECK(false, "cache policy {}", static_cast<int>(options.cache));
+}
+
 void Sequence::feed(StepBatch& batch) const {
-  const std::int64_t first = batch.add(tokens_);
+  const Window fed = window();
+  const std::span<const TokenId> tokens(tokens_.data() + fed.begin, size(fed.num_rows()));
+  const std::int64_t first = batch.add(tokens, fed.begin, fed.keys == Window::Keys::kStored ? store_.get() : nullptr);
   for (const std::int64_t position : masked_) {
-    batch.wanted.push_back(TokenRow(first + position));
+    batch.wanted.push_back(TokenRow(first + position - fed.begin));
   }
 }
 
@@ -47,9 +86,11 @@ void Sequence::ask(std::vector<HeadQuery>& queries) const {
 }
 
 const TraceStep& Sequence::step(std::span<const RowSummary> rows, const experts::KernelFamily& kernels) {
+  const Window fed = window();
   ++answer_.passes;
-  answer_.rows += length();
-  last_ = {.block = block_, .window_begin = 0, .window_end = length(), .unmasked = {}};
+  answer_.rows += fed.num_rows();
+  store_is_stale_ = store_is_stale_ && fed.keys == Window::Keys::kOwnRows;
+  last_ = {.block = block_, .window_begin = fed.begin, .window_end = fed.end, .unmasked = {}};
   std::vector<Candidate> candidates(size(end_ - begin_));
   std::vector<float> confidence(candidates.size(), kNotMasked);
   for (std::size_t i = 0; i < rows.size(); ++i) {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "runtime/credit.h"
+#include "runtime/kv_cache.h"
 #include "runtime/request.h"
 #include "runtime/step_batch.h"
 
@@ -18,16 +20,30 @@ struct SequenceOptions {
   std::function<bool(const Request&, std::span<const TokenId>)> stops_at_text;  ///< see EngineOptions
 };
 
-/// One answer in the making: prompt and masks, finished block by block from left to right.
+/// How many rows most passes of this request feed, an upper bound once its keys and values are stored.
+std::int64_t usual_rows(const Request& request);
+
+/// One answer in the making: prompt and masks, finished block by block from left to right. Its cache policy says which
+/// positions a pass feeds (tests/reference/decode.py); the keys and values of all others are those stored by earlier passes.
 class Sequence {
  public:
-  Sequence(Request request, const SequenceOptions& options);
+  /// `store` holds the whole sequence; null for the policy none.
+  Sequence(Request request, const SequenceOptions& options, std::unique_ptr<KvStore> store);
+
+  struct Window {
+    std::int64_t begin = 0, end = 0;  ///< positions
+    enum class Keys { kOwnRows, kStored } keys = Keys::kOwnRows;
+
+    std::int64_t num_rows() const { return end - begin; }
+  };
+  /// What the next pass feeds.
+  Window window() const;
 
   const Request& request() const { return request_; }
   std::int64_t length() const { return static_cast<std::int64_t>(tokens_.size()); }
   bool finished() const { return finished_; }
 
-  /// Appends this sequence's rows to the batch, and its masked rows of the active block to the wanted ones.
+  /// Appends the window to the batch, and its masked rows of the active block to the wanted ones.
   void feed(StepBatch& batch) const;
   /// What the head is to find for each of the wanted rows, in their order; valid until step().
   void ask(std::vector<HeadQuery>& queries) const;
@@ -46,11 +62,13 @@ class Sequence {
 
   Request request_;
   const SequenceOptions& options_;
+  std::unique_ptr<KvStore> store_;
   TokenId mask_;
   std::vector<TokenId> tokens_;       ///< prompt, then gen_length tokens
   std::int64_t block_ = 0;
   std::int64_t begin_ = 0, end_ = 0;  ///< the active block's positions
   std::int64_t step_ = 0;             ///< of the block
+  bool store_is_stale_ = true;        ///< the next pass with stored keys feeds everything
   std::vector<std::int64_t> masked_;  ///< masked positions of the block, ascending
   std::vector<Credit> credit_;        ///< as the block's positions; only for the credit decoder
   TraceStep last_;

@@ -32,15 +32,16 @@ Transformer::Outcome Transformer::forward(const StepBatch& batch, comm::Vote vot
   std::fill(router_counts_.begin(), router_counts_.end(), 0);
   embed(batch);
   comm::Vote votes = comm::Vote::kIdle;
-  for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-    const LayerWeights& layer = weights_.layers[i];
-    attention_layer(layer, batch);
-    votes = moe_layer(layer, router_counts_.data() + i * size(config_.num_experts), batch.num_rows(), vote);
+  for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
+    // Past the last layer's keys and values nobody reads a row that is not wanted.
+    const std::span<const TokenRow> queries = layer + 1 < config_.num_layers ? all_rows_ : batch.wanted;
+    attention_layer(layer, batch, queries);
+    votes = moe_layer(layer, static_cast<std::int64_t>(queries.size()), vote);
     if (!has(votes, comm::Vote::kWork)) {
       return {.votes = votes, .rows = {}};
     }
   }
-  return {.votes = votes, .rows = wanted_rows(batch)};
+  return {.votes = votes, .rows = final_rows(static_cast<std::int64_t>(batch.wanted.size()))};
 }
 
 void Transformer::embed(const StepBatch& batch) {
@@ -48,7 +49,9 @@ void Transformer::embed(const StepBatch& batch) {
   residual_.grow(batch.num_rows() * hidden);
   normed_.grow(batch.num_rows() * hidden);
   update_.grow(batch.num_rows() * hidden);
+  all_rows_.clear();
   for (std::int64_t r = 0; r < batch.num_rows(); ++r) {
+    all_rows_.emplace_back(r);
     const TokenId token = batch.tokens[size(r)];
     UNMASK_CHECK(token >= 0 && token < config_.vocab_size, "token {} of {}", token, config_.vocab_size);
     const bfloat16* row = weights_.embedding.row(token);
@@ -56,19 +59,32 @@ void Transformer::embed(const StepBatch& batch) {
   }
 }
 
-void Transformer::attention_layer(const LayerWeights& layer, const StepBatch& batch) {
-  const std::int64_t rows = batch.num_rows();
-  rms_norm_rows(compute_, residual_.data(), rows, layer.input_norm, config_.rms_norm_eps, compute_.precision, normed_.data());
-  attention_.run(compute_, layer, batch, normed_.data(), update_.data());
-  add_to_residual(update_.data(), rows);
+void Transformer::attention_layer(std::int64_t layer_index, const StepBatch& batch, std::span<const TokenRow> queries) {
+  const LayerWeights& layer = weights_.layers[size(layer_index)];
+  rms_norm_rows(compute_, residual_.data(), batch.num_rows(), layer.input_norm, config_.rms_norm_eps, compute_.precision,
+                normed_.data());
+  attention_.run(compute_, layer, layer_index, batch, queries, normed_.data(), update_.data());
+  keep_residuals(queries);
+  add_to_residual(update_.data(), static_cast<std::int64_t>(queries.size()));
 }
 
-comm::Vote Transformer::moe_layer(const LayerWeights& layer, std::int64_t* counts, std::int64_t rows, comm::Vote vote) {
+/// Moves these rows, which ascend, to the front.
+void Transformer::keep_residuals(std::span<const TokenRow> rows) {
+  const std::int64_t hidden = config_.hidden;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); ++i) {
+    if (const std::int64_t row = rows[size(i)].value; row > i) {
+      std::copy_n(residual_.data() + row * hidden, hidden, residual_.data() + i * hidden);
+    }
+  }
+}
+
+comm::Vote Transformer::moe_layer(std::int64_t layer_index, std::int64_t rows, comm::Vote vote) {
+  const LayerWeights& layer = weights_.layers[size(layer_index)];
   rms_norm_rows(compute_, residual_.data(), rows, layer.post_attention_norm, config_.rms_norm_eps,
                 experts::Precision::kFloat32, normed_.data());
   const cluster::Routing routing = router_.route(compute_, normed_.data(), rows, layer.router);  // sees unrounded rows
   for (const ExpertId expert : routing.ids) {
-    ++counts[expert.at()];
+    ++router_counts_[size(layer_index * config_.num_experts) + expert.at()];
   }
   if (compute_.precision == experts::Precision::kBfloat16) {
     std::transform(normed_.data(), normed_.data() + rows * config_.hidden, normed_.data(), round_to_bfloat16);
@@ -81,16 +97,9 @@ comm::Vote Transformer::moe_layer(const LayerWeights& layer, std::int64_t* count
   return arrived.votes;
 }
 
-std::span<const float> Transformer::wanted_rows(const StepBatch& batch) {
-  const std::int64_t hidden = config_.hidden;
-  const auto count = static_cast<std::int64_t>(batch.wanted.size());
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float* row = residual_.data() + batch.wanted[size(i)].value * hidden;
-    std::copy(row, row + hidden, update_.data() + i * hidden);
-  }
-  rms_norm_rows(compute_, update_.data(), count, weights_.final_norm, config_.rms_norm_eps, compute_.precision,
-                normed_.data());
-  return {normed_.data(), size(count * hidden)};
+std::span<const float> Transformer::final_rows(std::int64_t rows) {
+  rms_norm_rows(compute_, residual_.data(), rows, weights_.final_norm, config_.rms_norm_eps, compute_.precision, normed_.data());
+  return {normed_.data(), size(rows * config_.hidden)};
 }
 
 void Transformer::add_to_residual(const float* x, std::int64_t rows) {

@@ -30,16 +30,18 @@ class Transformer {
 
   Head& head() { return head_; }
   const experts::KernelFamily& kernels() const { return *compute_.kernels; }
+  experts::Precision precision() const { return compute_.precision; }
   const ModelConfig& config() const { return config_; }
-  /// How many of this rank's rows chose each expert in the last pass: [layers, experts].
+  /// How many of this rank's rows chose each expert in the last pass: [layers, experts]; in the last layer of the wanted rows.
   std::span<const std::int64_t> router_counts() const { return router_counts_; }
   const comm::Exchange& exchange() const { return exchange_; }
 
  private:
   void embed(const StepBatch& batch);
-  void attention_layer(const LayerWeights& layer, const StepBatch& batch);
-  comm::Vote moe_layer(const LayerWeights& layer, std::int64_t* counts, std::int64_t rows, comm::Vote vote);
-  std::span<const float> wanted_rows(const StepBatch& batch);
+  void attention_layer(std::int64_t layer_index, const StepBatch& batch, std::span<const TokenRow> queries);
+  void keep_residuals(std::span<const TokenRow> rows);
+  comm::Vote moe_layer(std::int64_t layer_index, std::int64_t rows, comm::Vote vote);
+  std::span<const float> final_rows(std::int64_t rows);
   void add_to_residual(const float* x, std::int64_t rows);
 
   const ModelConfig& config_;
@@ -51,6 +53,7 @@ class Transformer {
   experts::GroupedExperts experts_;
   Head head_;
   std::vector<std::int64_t> router_counts_;
+  std::vector<TokenRow> all_rows_;
   AlignedBuffer<float> residual_;  ///< [rows, hidden], float32 whatever the precision
   AlignedBuffer<float> normed_;    ///< [rows, hidden]
   AlignedBuffer<float> update_;    ///< [rows, hidden]: what attention or experts add

@@ -15,7 +15,7 @@ CASES = json.loads((pathlib.Path(__file__).parents[1] / "tests/data/demo/decode.
 def ask() -> None:
     for i, case in enumerate(CASES):
         print(json.dumps({"id": f"{case['task']}-{i}", "prompt": case["question"], "gen_length": 48, "block_length": 16,
-                          "decoder": "threshold", "threshold": 0.9}))
+                          "decoder": "threshold", "threshold": 0.9, "cache": "dual"}))
 
 
 def score() -> int:

@@ -6,7 +6,8 @@
 
 constexpr std::int64_t kKeyBlock = 64;
 
-inline float dot(const float* a, const float* b, std::int64_t count) {
+template <class Stored>
+inline float dot(const float* a, const Stored* b, std::int64_t count) {
   Vec acc = broadcast(0.0F);
   for_vectors(
       count, [&](std::int64_t i) { acc = madd(load(a + i), load(b + i), acc); },
@@ -21,7 +22,8 @@ inline void scale_by(float factor, std::int64_t count, float* y) {
       [&](std::int64_t i, std::int64_t c) { store_some(load_some(y + i, c) * f, y + i, c); });
 }
 
-inline void add_scaled(float factor, const float* x, std::int64_t count, float* y) {
+template <class Stored>
+inline void add_scaled(float factor, const Stored* x, std::int64_t count, float* y) {
   const Vec f = broadcast(factor);
   for_vectors(
       count, [&](std::int64_t i) { store(madd(f, load(x + i), load(y + i)), y + i); },
@@ -30,7 +32,8 @@ inline void add_scaled(float factor, const float* x, std::int64_t count, float* 
       });
 }
 
-void attend(const AttentionProblem& a) {
+template <class Stored>
+inline void attend_to(const AttentionProblem& a, const Stored* keys, const Stored* values) {
   for (std::int64_t r = 0; r < a.rows; ++r) {
     const float* q = a.q + r * a.q_stride;
     float* out = a.out + r * a.q_stride;
@@ -42,7 +45,7 @@ void attend(const AttentionProblem& a) {
       float score[kKeyBlock];
       float block_top = -__builtin_inff();
       for (std::int64_t j = 0; j < kKeyBlock; ++j) {
-        score[j] = j < count ? dot(q, a.k + (begin + j) * a.kv_stride, a.head_dim) * a.scale : -__builtin_inff();
+        score[j] = j < count ? dot(q, keys + (begin + j) * a.kv_stride, a.head_dim) * a.scale : -__builtin_inff();
         block_top = score[j] > block_top ? score[j] : block_top;
       }
       const float new_top = block_top > top ? block_top : top;
@@ -57,7 +60,7 @@ void attend(const AttentionProblem& a) {
       total = total * correction[0] + sum(block_total);
       scale_by(correction[0], a.head_dim, out);
       for (std::int64_t j = 0; j < count; ++j) {
-        add_scaled(score[j], a.v + (begin + j) * a.kv_stride, a.head_dim, out);
+        add_scaled(score[j], values + (begin + j) * a.kv_stride, a.head_dim, out);
       }
       top = new_top;
     }
@@ -67,5 +70,13 @@ void attend(const AttentionProblem& a) {
         [&](std::int64_t i, std::int64_t c) {
           store_some(rounded(load_some(out + i, c) / divisor, a.precision), out + i, c);
         });
+  }
+}
+
+void attend(const AttentionProblem& a) {
+  if (a.k != nullptr) {
+    attend_to(a, a.k, a.v);
+  } else {
+    attend_to(a, a.k16, a.v16);
   }
 }

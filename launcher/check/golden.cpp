@@ -41,9 +41,10 @@ GoldenDecodes::Case read_case(const json& one, RequestInput input) {
   out.passes = one.at("passes").get<std::int64_t>();
   out.rows = one.at("rows").get<std::int64_t>();
   for (const json& step : one.at("trace")) {
-    auto& positions = out.positions.emplace_back();
+    auto& expected = out.steps.emplace_back();
+    expected.window = step.at("window").get<std::vector<std::int64_t>>();
     for (const json& unmasked : step.at("unmasked")) {
-      positions.push_back(unmasked.at(0).get<std::int64_t>());
+      expected.positions.push_back(unmasked.at(0).get<std::int64_t>());
     }
   }
   return out;

@@ -17,12 +17,17 @@ struct GoldenLogits {
 };
 
 struct GoldenDecodes {
+  struct Step {
+    std::vector<std::int64_t> window;     ///< begin and end of the positions fed
+    std::vector<std::int64_t> positions;  ///< unmasked
+    bool operator==(const Step&) const = default;
+  };
   struct Case {
     TokenRequest request;
     std::vector<TokenId> tokens;
     std::int64_t passes = 0;
     std::int64_t rows = 0;
-    std::vector<std::vector<std::int64_t>> positions;  ///< unmasked in each step
+    std::vector<Step> steps;
   };
   std::vector<Case> cases;
   std::int64_t num_left_out = 0;  ///< cases with options that this version does not have

@@ -67,15 +67,16 @@ void check_logits(const Job& job, Network& network, const Expected& expected, Go
 }
 
 bool is_as_expected(const GoldenDecodes::Case& expected, const runtime::Answer& got) {
-  std::vector<std::vector<std::int64_t>> positions;
+  std::vector<GoldenDecodes::Step> steps;
   for (const runtime::TraceStep& step : got.trace) {
-    auto& list = positions.emplace_back();
+    auto& one = steps.emplace_back();
+    one.window = {step.window_begin, step.window_end};
     for (const runtime::Unmasked& u : step.unmasked) {
-      list.push_back(u.position);
+      one.positions.push_back(u.position);
     }
   }
   return !got.error && got.tokens == expected.tokens && got.passes == expected.passes && got.rows == expected.rows &&
-         positions == expected.positions;
+         steps == expected.steps;
 }
 
 void check_decodes(const Job& job, Network& network, const Expected& expected, GoldenResult& result) {
@@ -83,6 +84,7 @@ void check_decodes(const Job& job, Network& network, const Expected& expected, G
   std::int64_t wrong = 0;
   runtime::Engine engine(network.transformer(),
                          {.max_rows = job.options().integer("max-rows"),
+                          .kv_memory_bytes = network.kv_memory_bytes(),
                           .eos_tokens = expected.special.ends,
                           .mask_token = expected.special.mask,
                           .keep_trace = true,

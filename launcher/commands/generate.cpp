@@ -13,8 +13,9 @@
 namespace unmask::launcher {
 namespace {
 
-runtime::EngineOptions engine_options(const Job& job, const Plan& plan) {
+runtime::EngineOptions engine_options(const Job& job, const Network& network, const Plan& plan) {
   runtime::EngineOptions options{.max_rows = job.options().integer("max-rows"),
+                                 .kv_memory_bytes = network.kv_memory_bytes(),
                                  .eos_tokens = plan.special.ends,
                                  .mask_token = plan.special.mask,
                                  .keep_trace = job.options().is_on("show-steps"),
@@ -37,7 +38,7 @@ void decode(const Job& job, Network& network, const Plan& plan, Receiver* receiv
       comm.post_to_root(pack(Draft{.number = request.number, .passes = passes, .unmasked = step.unmasked}));
     };
   }
-  runtime::Engine engine(network.transformer(), engine_options(job, plan), std::move(events));
+  runtime::Engine engine(network.transformer(), engine_options(job, network, plan), std::move(events));
   for (std::size_t i = comm.rank().at(); i < plan.requests.size(); i += size(comm.num_ranks())) {
     engine.submit(plan.requests[i].to_request());
   }

@@ -21,6 +21,7 @@ constexpr CommandSet kComputes = kGenerate | kLogits | kCheck;
 constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo;
 
 constexpr std::uint64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
+constexpr std::uint64_t kMaxBytes = std::numeric_limits<std::int64_t>::max();
 constexpr std::uint64_t kMaxSeed = std::numeric_limits<std::uint64_t>::max();
 
 // The values that reach an apply function have passed find_fault().
@@ -100,8 +101,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "credit-weight", .group = OptionGroup::kSampling, .kind = ValueKind::kReal, .commands = kGenerate, .value = "W",
      .fallback = "0.7", .max_real = 1000, .help = "decoder credit: weight of the gathered evidence",
      .apply = [](SamplingOptions& o, Values v) { o.credit_weight = number<double>(v); }},
-    {.name = "cache", .group = OptionGroup::kSampling, .kind = ValueKind::kChoice, .commands = kGenerate, .fallback = "none",
-     .choices = kCaches, .built = "none", .help = "which keys and values are kept between the passes of a block",
+    {.name = "cache", .group = OptionGroup::kSampling, .kind = ValueKind::kChoice, .commands = kGenerate, .fallback = "dual",
+     .choices = kCaches, .help = "which keys and values are kept between the passes of a block: none of them, those before the block "
+                                 "(prefix), all outside it (dual), all outside it and its vicinity",
      .apply = [](SamplingOptions& o, Values v) { o.cache = choice<runtime::CachePolicy>(v, kCaches); }},
     {.name = "look-before", .group = OptionGroup::kSampling, .kind = ValueKind::kInteger, .commands = kGenerate,
      .value = "TOKENS", .fallback = "16", .max = kMaxInt, .help = "cache vicinity: positions refreshed before the block",
@@ -165,6 +167,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .help = "which rank holds which expert; FILE: a JSON array with the rank of each expert"},
     {.name = "max-rows", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kGenerate | kCheck, .value = "ROWS",
      .fallback = "4096", .min = 1, .max = 1 << 24, .help = "rows that a rank puts into one step; a longer sequence runs alone"},
+    {.name = "kv-memory", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kGenerate | kCheck, .value = "BYTES",
+     .fallback_note = "half of what is free after loading, shared by the ranks of a host", .max = kMaxBytes,
+     .help = "memory per rank for the keys and values of running requests; more of them wait"},
     {.name = "watchdog", .group = OptionGroup::kMachine, .kind = ValueKind::kReal, .commands = kComputes, .value = "SECONDS",
      .fallback = "60", .max_real = 1e6, .help = "a peer that keeps a rank waiting for longer is lost; 0 waits for ever"},
     {.name = "log-level", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAll, .fallback = "info",

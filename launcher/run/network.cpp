@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/run/network.h"
 
-#include <map>
+#include <algorithm>
+#include <limits>
 
 #include "base/byte_stream.h"
 #include "base/clock.h"
@@ -66,6 +67,21 @@ void Network::load() {
                                   {.hidden = config().hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
   transformer_ = std::make_unique<runtime::Transformer>(config(), loaded_->weights, *exchange_,
                                                         experts::Compute{kernels_, team_.get(), precision_});
+  const std::uint64_t share = share_of_free_memory();
+  kv_memory_bytes_ = job_.options().given("kv-memory") ? static_cast<std::uint64_t>(job_.options().integer("kv-memory")) : share;
+  job_.log.debug("keys and values may take {} bytes", kv_memory_bytes_);
+}
+
+/// Collective, so that it is measured when all ranks have loaded; the other half is for the buffers of a step.
+std::uint64_t Network::share_of_free_memory() const {
+  std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+  for (const auto& bytes : job_.comm.all_gather(ByteWriter().put(job_.comm.host()).put(cluster::available_memory_bytes()).take())) {
+    ByteReader reader(bytes);
+    const bool same_host = reader.get_text() == job_.comm.host();
+    const auto available = reader.get<std::uint64_t>();
+    least = same_host ? std::min(least, available) : least;
+  }
+  return least / 2 / static_cast<std::uint64_t>(job_.comm.num_ranks_on_host());
 }
 
 experts::Precision precision_of(const OptionValues& options) {

@@ -33,9 +33,12 @@ class Network {
   runtime::Transformer& transformer() { return *transformer_; }
   std::uint64_t bytes_read() const { return loaded_->bytes_read; }
   double load_seconds() const { return load_seconds_; }
+  /// Bytes that this rank may use for keys and values: --kv-memory, or its share of half of what the host has left.
+  std::uint64_t kv_memory_bytes() const { return kv_memory_bytes_; }
 
  private:
   void require_memory() const;
+  std::uint64_t share_of_free_memory() const;
 
   const Job& job_;
   experts::Precision precision_;
@@ -47,6 +50,7 @@ class Network {
   std::unique_ptr<comm::Exchange> exchange_;
   std::unique_ptr<runtime::Transformer> transformer_;
   double load_seconds_ = 0;
+  std::uint64_t kv_memory_bytes_ = 0;
 };
 
 /// --dtype as a precision.

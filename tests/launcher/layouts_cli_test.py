@@ -35,7 +35,7 @@ class Layouts(CliTest):
     def test_golden_cases_in_every_layout(self):
         for name in ("wide", "uneven", "plain"):
             cases = decode_cases(name)
-            self.assertGreaterEqual(len(cases), 10)
+            self.assertGreaterEqual(len(cases), 40)
             requests = [request for request, _ in cases]
             for dtype in ("f32", "bf16"):
                 first = None
@@ -54,7 +54,7 @@ class Layouts(CliTest):
                                                  (case["tokens"], case["passes"], case["rows"]))
 
     def test_alone_among_seven_and_sixty_in_any_order(self):
-        pool = [request for name in ("wide",) for request, _ in decode_cases(name, every_cache=True)]
+        pool = [request for name in ("wide",) for request, _ in decode_cases(name)]
         pool = [dict(r, id=f"{r['id']}-{n}", prompt_tokens=r["prompt_tokens"][n % 3 :]) for n in range(2) for r in pool]
         self.assertGreaterEqual(len(pool), 60)
         pool = pool[:60]
@@ -84,7 +84,7 @@ class Layouts(CliTest):
 
 class Demo(CliTest):
     def test_sixty_questions(self):
-        cases = [(r, c) for r, c in decode_cases("demo") if c["options"]["decoder"] == "threshold"]
+        cases = [(r, c) for r, c in decode_cases("demo") if (c["options"]["decoder"], c["options"]["cache"]) == ("threshold", "dual")]
         self.assertEqual(len(cases), 60)
         requests = [{**{k: v for k, v in r.items() if k != "prompt_tokens"}, "prompt": c["question"]} for r, c in cases]
         right = {}

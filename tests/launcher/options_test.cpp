@@ -137,7 +137,7 @@ TEST(Options, ValuesOutOfRangeAreRefusedWithWhatIsExpected) {
 
 TEST(Options, ValuesThatThisVersionCannotCarryOutSayWhatItCan) {
   const std::map<std::string, std::pair<std::string, std::string>> cases = {
-      {"--cache", {"dual", "none"}},          {"--temperature", {"0.7", "0"}}, {"--remasking", {"random", "low_confidence"}},
+      {"--temperature", {"0.7", "0"}}, {"--remasking", {"random", "low_confidence"}},
       {"--cfg-scale", {"1", "0"}},            {"--smoothing", {"on", "off"}},
   };
   for (const auto& [option, values] : cases) {
@@ -267,7 +267,7 @@ TEST(Help, ListsEveryOptionOfACommandAndNoOther) {
   const std::string help = command_help(Command::kGenerate);
   EXPECT_THAT(help, HasSubstr("--gen-length TOKENS"));
   EXPECT_THAT(help, HasSubstr("default 128"));
-  EXPECT_THAT(help, HasSubstr("only none"));
+  EXPECT_THAT(help, HasSubstr("only off"));
 }
 
 TEST(Help, IsFoundByEveryRoad) {

@@ -107,7 +107,7 @@ class CommandLine(CliTest):
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--block-length", "0"], "block-length"),
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--threshold", "nan"], "threshold"),
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--decoder", "greedy"], "decoder"),
-            (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--cache", "dual"], "cache"),
+            (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--cache", "full"], "cache"),
             (["generate", "--model", PLAIN, "--prompt-tokens", "1,x"], "prompt-tokens"),
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--kernel", "sse9"], "sse9"),
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--nonsense"], "--nonsense"),
@@ -123,6 +123,12 @@ class CommandLine(CliTest):
         for ranks in (0, 3):
             self.assertRefused(unmask("generate", "--model", PLAIN, "--prompt-tokens", "1,320", "--gen-length", "8", ranks=ranks), 3, "320")
             self.assertRefused(unmask("generate", "--model", PLAIN, "--prompt-tokens", "1", "--gen-length", "256", ranks=ranks), 3, "256")
+
+    def test_keys_and_values_that_cannot_fit(self):
+        args = ["generate", "--model", PLAIN, "--prompt-tokens", "1", "--gen-length", "8", "--kv-memory", "100"]
+        for ranks in (0, 2):
+            self.assertRefused(unmask(*args, ranks=ranks), 3, "--kv-memory", "this rank has 100")
+            self.assertEqual(unmask(*args, "--cache", "none", ranks=ranks).code, 0)
 
     def test_ten_megabyte_prompt(self):
         with tempfile.TemporaryDirectory() as work:

@@ -83,7 +83,7 @@ TEST(RequestLine, WhatCannotRunSaysWhy) {
   EXPECT_THAT(fault(R"({"prompt": "a", "threshold": -1})"), HasSubstr("from 0 to 1"));
   EXPECT_THAT(fault(R"({"prompt": "a", "stop_at_eos": "on"})"), HasSubstr("true or false"));
   EXPECT_THAT(fault(R"({"prompt": "a", "stop": [""]})"), HasSubstr("not empty"));
-  EXPECT_THAT(fault(R"({"prompt": "a", "cache": "dual"})"), HasSubstr("available: none"));
+  EXPECT_THAT(fault(R"({"prompt": "a", "cache": "full"})"), HasSubstr("none, prefix, dual, vicinity"));
   EXPECT_THAT(fault(R"({"prompt": "a", "temperature": 0.5})"), HasSubstr("available: 0"));
   EXPECT_THAT(fault(R"({"prompt_tokens": [-1]})"), HasSubstr("token ids"));
   EXPECT_THAT(fault(R"({"prompt_tokens": [2147483648]})"), HasSubstr("token ids"));

@@ -40,15 +40,13 @@ def request_file(folder, requests, name="requests.jsonl"):
     return path
 
 
-def decode_cases(name, every_cache=False):
-    """The golden decode cases as (request, case); those with a cache only on demand, and then without it."""
+def decode_cases(name):
+    """The golden decode cases as (request, case)."""
     cases = []
     rows = json.loads((DATA / name / "decode.json").read_text())
     for row in rows:
         for case in row.get("results", [row]):
-            if every_cache or case["options"]["cache"] == "none":
-                options = {**case["options"], "cache": "none"}
-                cases.append(({"id": f"case-{len(cases)}", "prompt_tokens": row["prompt"], **options}, {**row, **case}))
+            cases.append(({"id": f"case-{len(cases)}", "prompt_tokens": row["prompt"], **case["options"]}, {**row, **case}))
     return cases
 
 

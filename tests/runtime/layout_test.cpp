@@ -13,12 +13,14 @@ namespace {
 
 const std::filesystem::path kData = std::filesystem::path(UNMASK_SOURCE_DIR) / "tests/data";
 
+/// Requests of ragged lengths with every decoder and cache policy, mixed.
 std::vector<runtime::Request> ragged_requests(const std::filesystem::path& folder, std::size_t count) {
   std::vector<runtime::Request> requests;
-  for (auto& c : read_decode_cases(folder / "decode.json")) {
-    c.request.options.cache = runtime::CachePolicy::kNone;  // of the cached cases only prompt and options are used here
+  for (const auto& c : read_decode_cases(folder / "decode.json")) {
     requests.push_back(c.request);
   }
+  std::mt19937 random(3);
+  std::shuffle(requests.begin(), requests.end(), random);
   requests.resize(std::min(count, requests.size()));
   return requests;
 }
@@ -30,6 +32,7 @@ void expect_same(const JobResult& a, const JobResult& b, const std::string& what
     const auto& other = b.answers.at(number);
     EXPECT_EQ(answer.tokens, other.tokens) << what << ", request " << number;
     EXPECT_EQ(answer.passes, other.passes) << what << ", request " << number;
+    EXPECT_EQ(answer.rows, other.rows) << what << ", request " << number;
     ASSERT_EQ(answer.trace.size(), other.trace.size()) << what;
     for (std::size_t s = 0; s < answer.trace.size(); ++s) {
       ASSERT_EQ(answer.trace[s].unmasked.size(), other.trace[s].unmasked.size()) << what;
@@ -90,6 +93,47 @@ TEST_P(LayoutTest, SameBitsAloneAndAmongOthersInAnyOrder) {
   }
 }
 
+TEST_P(LayoutTest, SameBitsWithLittleMemoryForKeysAndValues) {
+  auto requests = ragged_requests(folder(), 20);
+  const JobResult reference = run_job(folder(), options(1, 1), requests);
+  EXPECT_EQ(reference.kv_bytes, 0U);
+  // What the longest request needs, by itself and half as much again: then one or two of them run at a time.
+  std::uint64_t most = 0;
+  for (const auto& request : requests) {
+    most = std::max(most, run_job(folder(), options(1, 1), {request}).kv_peak_bytes);
+  }
+  EXPECT_GT(reference.kv_peak_bytes, 2 * most);
+  std::mt19937 random(29);
+  for (const std::uint64_t budget : {most, most * 3 / 2}) {
+    std::shuffle(requests.begin(), requests.end(), random);
+    auto job = options(2, 1);
+    job.kv_memory_bytes = budget;
+    const JobResult result = run_job(folder(), job, requests);
+    expect_same(reference, result, format("{} bytes for keys and values", budget));
+    EXPECT_LE(result.kv_peak_bytes, budget);
+    EXPECT_EQ(result.kv_bytes, 0U);
+  }
+}
+
+TEST_P(LayoutTest, StoredKeysHaveTheBitsOfFreshOnes) {
+  auto fresh = ragged_requests(folder(), 6);
+  auto stored = fresh;
+  for (std::size_t i = 0; i < fresh.size(); ++i) {
+    fresh[i].options.cache = runtime::CachePolicy::kNone;
+    stored[i].options.cache = runtime::CachePolicy::kDual;
+  }
+  const JobResult a = run_job(folder(), options(1, 2), fresh);
+  const JobResult b = run_job(folder(), options(1, 2), stored);
+  for (const auto& request : fresh) {
+    const auto& x = a.answers.at(request.number).trace.at(0);  // a block's first pass feeds everything
+    const auto& y = b.answers.at(request.number).trace.at(0);
+    ASSERT_EQ(x.unmasked.size(), y.unmasked.size());
+    for (std::size_t u = 0; u < x.unmasked.size(); ++u) {
+      EXPECT_EQ(x.unmasked[u].confidence, y.unmasked[u].confidence) << "request " << request.number;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Checkpoints, LayoutTest,
                          testing::Combine(testing::Values("wide", "uneven", "plain"),
                                           testing::Values(experts::Precision::kFloat32, experts::Precision::kBfloat16)),
@@ -126,6 +170,22 @@ TEST(Requests, ThatCannotRunFailAlone) {
   EXPECT_NE(std::string(result.answers.at(requests[2].number).error->what()).find("256 positions"), std::string::npos);
   ASSERT_FALSE(result.answers.at(requests[3].number).error);
   EXPECT_EQ(result.answers.at(requests[3].number).tokens.size(), size(requests[3].options.gen_length));
+}
+
+TEST(Requests, WhoseKeysAndValuesCanNeverFitAreRefused) {
+  const auto folder = kData / "plain";
+  auto requests = ragged_requests(folder, 2);
+  requests[0].options.cache = runtime::CachePolicy::kDual;
+  requests[1].options.cache = runtime::CachePolicy::kNone;
+  const auto result = run_job(folder, {.kv_memory_bytes = 1000}, requests);
+  ASSERT_TRUE(result.answers.at(requests[0].number).error);
+  EXPECT_EQ(result.answers.at(requests[0].number).error->code(), ExitCode::kBadInput);
+  const std::string message = result.answers.at(requests[0].number).error->what();
+  const auto positions = requests[0].prompt.size() + size(requests[0].options.gen_length);
+  const auto config = runtime::Checkpoint(folder).config();
+  const auto bytes = positions * size(config.num_layers * 2 * config.num_kv_heads * config.head_dim) * sizeof(float);
+  EXPECT_NE(message.find(format("{} positions need {} bytes, this rank has 1000", positions, bytes)), std::string::npos) << message;
+  EXPECT_FALSE(result.answers.at(requests[1].number).error);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rank_job.h"
 
+#include <algorithm>
 #include <mutex>
 
 namespace unmask::testing_data {
@@ -36,6 +37,7 @@ JobResult run_job(const std::filesystem::path& folder, const JobOptions& options
   with_network(folder, options, result, [&](RankParts& parts) {
     runtime::Engine engine(parts.transformer,
                            {.max_rows = options.max_rows,
+                            .kv_memory_bytes = options.kv_memory_bytes,
                             .eos_tokens = parts.config.eos_tokens,
                             .mask_token = parts.config.mask_token.value(),
                             .keep_trace = true,
@@ -49,6 +51,9 @@ JobResult run_job(const std::filesystem::path& folder, const JobOptions& options
     }
     while (engine.run_step()) {
     }
+    const std::lock_guard lock(mutex);
+    result.kv_bytes += engine.statistics().kv_bytes;
+    result.kv_peak_bytes = std::max(result.kv_peak_bytes, engine.statistics().kv_peak_bytes);
   });
   return result;
 }
