@@ -6,11 +6,14 @@
 
 namespace unmask::runtime {
 
-Candidate candidate_of(const experts::TileSummary& summary, const experts::KernelFamily& kernels) {
-  return {summary.best_token, kernels.exponential(summary.best - summary.top) / (1.0F + summary.others)};
+Candidate candidate_of(const RowSummary& summary, const HeadQuery& query, const experts::KernelFamily& kernels) {
+  const auto& all = summary.all;
+  const TokenId token = query.noise ? summary.sample.token : all.best_token;
+  const float logit = query.noise ? summary.sample.logit : all.best;
+  return {token, kernels.exponential(logit - all.top) / (1.0F + all.others)};
 }
 
-Candidate Credit::step(const RowSummary& summary, TokenId mask, const SamplingOptions& options) {
+Candidate Credit::step(const RowSummary& summary, const HeadQuery& query, const SamplingOptions& options) {
   // The row's plain favourite: the best of the rest or one of the tokens apart; equal logits: the lowest token.
   const auto& rest = summary.all;
   TokenId favourite = rest.top_token;
@@ -44,19 +47,24 @@ Candidate Credit::step(const RowSummary& summary, TokenId mask, const SamplingOp
 
   // Now the answer: tokens with credit at their raised logits, all others as they were.
   double raised_top = rest.top_token < 0 ? -INFINITY : double{rest.top};
-  double best = -INFINITY;
-  TokenId best_token = -1;
-  if (!(is_new && favourite != mask) && rest.best_token >= 0) {
-    best = rest.best;  // else the best of the rest is the favourite itself, which comes below
-    best_token = rest.best_token;
+  const auto score_of = [&](TokenId token, double logit) { return query.noise ? query.noise->noised(token, logit) : logit; };
+  Sample best;
+  double best_logit = -INFINITY;
+  const Sample rest_best = query.noise ? summary.sample : Sample{rest.best_token, rest.best, double{rest.best}};
+  if (rest_best.token >= 0 && !(is_new && rest_best.token == favourite)) {  // else it comes below, at its raised logit
+    best = rest_best;
+    best_logit = double{rest_best.logit};
   }
   std::vector<double> raised(tokens_.size());
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
     raised[i] = double{logits[i]} + options.credit_weight * std::log1p(double{credit_[i]});
     raised_top = std::max(raised_top, raised[i]);
-    if (tokens_[i] != mask && (raised[i] > best || (raised[i] == best && tokens_[i] < best_token))) {
-      best = raised[i];
-      best_token = tokens_[i];
+    if (tokens_[i] != query.excluded) {
+      const double score = score_of(tokens_[i], raised[i]);
+      if (score > best.noised || (score == best.noised && tokens_[i] < best.token)) {
+        best = {tokens_[i], logits[i], score};
+        best_logit = raised[i];
+      }
     }
   }
   double raised_total = 0;
@@ -66,7 +74,7 @@ Candidate Credit::step(const RowSummary& summary, TokenId mask, const SamplingOp
   for (const double logit : raised) {
     raised_total += std::exp(logit - raised_top);
   }
-  return {best_token, static_cast<float>(std::exp(best - raised_top) / raised_total)};
+  return {best.token, static_cast<float>(std::exp(best_logit - raised_top) / raised_total)};
 }
 
 }  // namespace unmask::runtime

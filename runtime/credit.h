@@ -15,8 +15,8 @@ struct Candidate {
   float confidence = 0;
 };
 
-/// Reads the candidate off a summary without tokens apart.
-Candidate candidate_of(const experts::TileSummary& summary, const experts::KernelFamily& kernels);
+/// Reads the candidate off a summary without tokens apart; the sample, where noise was asked for.
+Candidate candidate_of(const RowSummary& summary, const HeadQuery& query, const experts::KernelFamily& kernels);
 
 /// The credit decoder's evidence for one masked position of a block (dInfer CreditThreshold, see tests/reference/decode.py):
 /// each step decays it, then adds p^power to the arg max (the mask included); the decoder sees
@@ -28,7 +28,7 @@ class Credit {
   std::span<const TokenId> tokens() const { return tokens_; }
 
   /// Takes one step's evidence and answers with it.
-  Candidate step(const RowSummary& summary, TokenId mask, const SamplingOptions& options);
+  Candidate step(const RowSummary& summary, const HeadQuery& query, const SamplingOptions& options);
 
  private:
   std::vector<TokenId> tokens_;

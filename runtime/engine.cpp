@@ -2,6 +2,7 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <utility>
 
@@ -64,6 +65,8 @@ std::int64_t length_of(const Request& request) {
   return static_cast<std::int64_t>(request.prompt.size()) + request.options.gen_length;
 }
 
+constexpr double kGuessedTokensPerPass = 4;
+
 bool keeps_keys(const Request& request) { return request.options.cache != CachePolicy::kNone; }
 
 }  // namespace
@@ -80,6 +83,20 @@ void require_runnable(const Request& request, const ModelConfig& config) {
           "{} prompt tokens and gen-length {} are more than the model's {} positions (max_position_embeddings): shorten the "
           "prompt or the answer",
           prompt, request.options.gen_length, config.max_positions);
+}
+
+std::vector<Rank> spread_over_ranks(std::span<const Request> requests, std::int64_t num_ranks) {
+  std::vector<double> rows(size(num_ranks));
+  std::vector<Rank> ranks;
+  for (const Request& request : requests) {
+    const auto least = std::min_element(rows.begin(), rows.end());
+    // A block's first pass feeds everything; tokens per pass are the same guess for all.
+    const auto blocks = static_cast<double>(request.options.gen_length) / static_cast<double>(request.options.block_length);
+    *least += std::ceil(blocks) * static_cast<double>(length_of(request)) +
+              static_cast<double>(request.options.gen_length) * static_cast<double>(usual_rows(request)) / kGuessedTokensPerPass;
+    ranks.emplace_back(least - rows.begin());
+  }
+  return ranks;
 }
 
 void Engine::submit(Request request) {

@@ -34,6 +34,10 @@ struct EngineEvents {
 /// Throws Error(kBadInput) if the request cannot run on this model: a token outside the vocabulary, more positions than it has.
 void require_runnable(const Request& request, const ModelConfig& config);
 
+/// Which rank runs which request: each in turn goes to the rank that has the fewest rows to come by then, as far as lengths and
+/// cache policies tell. Every rank finds the same.
+std::vector<Rank> spread_over_ranks(std::span<const Request> requests, std::int64_t num_ranks);
+
 /// Runs the sequences of one rank, in lockstep with the engines of the other ranks.
 ///
 /// A request waits until its keys and values fit into the memory for them, and the rows of all running sequences' usual windows

@@ -14,6 +14,21 @@ std::span<const TokenId> apart_within(std::span<const TokenId> tokens, std::int6
   return {first, std::lower_bound(first, tokens.end(), end)};
 }
 
+Sample sample_of(std::span<const float> logits, TokenId first, const HeadQuery& query, std::span<const TokenId> apart) {
+  Sample best;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const TokenId token = first + static_cast<TokenId>(i);
+    if (!apart.empty() && token == apart.front()) {
+      apart = apart.subspan(1);
+    } else if (token != query.excluded) {
+      if (const double noised = query.noise->noised(token, double{logits[i]}); noised > best.noised) {
+        best = {token, logits[i], noised};
+      }
+    }
+  }
+  return best;
+}
+
 }  // namespace
 
 experts::TileSummary merge(const experts::TileSummary& left, const experts::TileSummary& right,
@@ -48,6 +63,8 @@ std::vector<RowSummary> Head::summarise(std::span<const float> rows, std::span<c
     results[r].apart_logits.resize(queries[r].apart.size());
   }
   std::vector<experts::TileSummary> tiles(size(count * num_tiles));
+  std::vector<Sample> samples(std::any_of(queries.begin(), queries.end(), [](const auto& q) { return q.noise.has_value(); })
+                                  ? tiles.size() : 0);
   compute_.team->for_each(num_tiles, [&](std::int64_t tile) {
     const std::int64_t begin = tile * kTile;
     const std::int64_t end = std::min(vocab, begin + kTile);
@@ -63,6 +80,9 @@ std::vector<RowSummary> Head::summarise(std::span<const float> rows, std::span<c
         const auto apart = apart_within(query.apart, begin, end);
         tiles[size(r * num_tiles + tile)] = compute_.kernels->summarise(
             {.logits = row, .count = end - begin, .first = static_cast<TokenId>(begin), .excluded = query.excluded, .skip = apart});
+        if (query.noise) {
+          samples[size(r * num_tiles + tile)] = sample_of({row, size(end - begin)}, static_cast<TokenId>(begin), query, apart);
+        }
         for (std::size_t i = 0; i < apart.size(); ++i) {
           results[size(r)].apart_logits[static_cast<std::size_t>(apart.data() - query.apart.data()) + i] = row[apart[i] - begin];
         }
@@ -73,6 +93,9 @@ std::vector<RowSummary> Head::summarise(std::span<const float> rows, std::span<c
     auto& all = results[size(r)].all;
     for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
       all = merge(all, tiles[size(r * num_tiles + tile)], *compute_.kernels);
+      if (!samples.empty() && samples[size(r * num_tiles + tile)].noised > results[size(r)].sample.noised) {
+        results[size(r)].sample = samples[size(r * num_tiles + tile)];
+      }
     }
   });
   return results;

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <limits>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "experts/linear.h"
+#include "runtime/noise.h"
 
 namespace unmask::runtime {
 
@@ -13,11 +16,20 @@ namespace unmask::runtime {
 struct HeadQuery {
   TokenId excluded = -1;            ///< the mask token: part of the softmax, never the answer
   std::span<const TokenId> apart;   ///< ascending; left out of the summary, their logits are returned instead
+  std::optional<TokenNoise> noise = {};  ///< to find a sample besides
+};
+
+/// The token that wins with noise on the logits.
+struct Sample {
+  TokenId token = -1;  ///< -1: none
+  float logit = 0;     ///< without noise
+  double noised = -std::numeric_limits<double>::infinity();
 };
 
 struct RowSummary {
   experts::TileSummary all;          ///< over the vocabulary without the tokens apart
   std::vector<float> apart_logits;   ///< as HeadQuery::apart
+  Sample sample;                     ///< of the same tokens as `all`, never the excluded one; where noise was asked for
 };
 
 /// The output projection as a loop over vocabulary tiles with small per-row reducers. Tiles are cut from token 0 on and

@@ -26,6 +26,7 @@ Sequence::Sequence(Request request, const SequenceOptions& options, std::unique_
       options_(options),
       store_(std::move(store)),
       mask_(request_.options.mask_token.value_or(options.mask_token)),
+      noise_(request_.options.seed, request_.id),
       tokens_(request_.prompt) {
   tokens_.resize(tokens_.size() + size(request_.options.gen_length), mask_);
   answer_.number = request_.number;
@@ -78,16 +79,26 @@ void Sequence::feed(StepBatch& batch) const {
   }
 }
 
+HeadQuery Sequence::query_of(std::int64_t position, std::int64_t pass) const {
+  HeadQuery query{.excluded = mask_, .apart = {}};
+  if (!credit_.empty()) {
+    query.apart = credit_[size(position - begin_)].tokens();
+  }
+  if (request_.options.temperature > 0) {
+    query.noise = TokenNoise{noise_, request_.options.temperature, position, pass};
+  }
+  return query;
+}
+
 void Sequence::ask(std::vector<HeadQuery>& queries) const {
   for (const std::int64_t position : masked_) {
-    queries.push_back({.excluded = mask_, .apart = credit_.empty() ? std::span<const TokenId>()
-                                                                   : credit_[size(position - begin_)].tokens()});
+    queries.push_back(query_of(position, answer_.passes));
   }
 }
 
 const TraceStep& Sequence::step(std::span<const RowSummary> rows, const experts::KernelFamily& kernels) {
   const Window fed = window();
-  ++answer_.passes;
+  const std::int64_t pass = answer_.passes++;
   answer_.rows += fed.num_rows();
   store_is_stale_ = store_is_stale_ && fed.keys == Window::Keys::kOwnRows;
   last_ = {.block = block_, .window_begin = fed.begin, .window_end = fed.end, .unmasked = {}};
@@ -102,8 +113,12 @@ const TraceStep& Sequence::step(std::span<const RowSummary> rows, const experts:
       return last_;
     }
     const auto place = size(masked_[i] - begin_);
-    candidates[place] = credit_.empty() ? candidate_of(rows[i].all, kernels)
-                                        : credit_[place].step(rows[i], mask_, request_.options);
+    const HeadQuery query = query_of(masked_[i], pass);
+    candidates[place] = credit_.empty() ? candidate_of(rows[i], query, kernels)
+                                        : credit_[place].step(rows[i], query, request_.options);
+    if (request_.options.remasking == Remasking::kRandom) {
+      candidates[place].confidence = static_cast<float>(noise_.uniform(Noise::Use::kRemasking, masked_[i], pass, 0));
+    }
     confidence[place] = candidates[place].confidence;
   }
   const auto planned = planned_unmasks(request_.options, end_ - begin_, step_);

@@ -58,12 +58,14 @@ class Sequence {
   void enter_block(std::int64_t block);
   void leave_block();
   bool block_holds_end() const;
+  HeadQuery query_of(std::int64_t position, std::int64_t pass) const;
   std::int64_t prompt_length() const { return static_cast<std::int64_t>(request_.prompt.size()); }
 
   Request request_;
   const SequenceOptions& options_;
   std::unique_ptr<KvStore> store_;
   TokenId mask_;
+  Noise noise_;
   std::vector<TokenId> tokens_;       ///< prompt, then gen_length tokens
   std::int64_t block_ = 0;
   std::int64_t begin_ = 0, end_ = 0;  ///< the active block's positions

@@ -88,7 +88,7 @@ GoldenDecodes read_golden_decodes(const std::filesystem::path& folder) {
       }
       out.cases.push_back(read_case(one, std::move(input)));
       out.cases.back().request.number = static_cast<std::int64_t>(out.cases.size()) - 1;
-      out.cases.back().request.id = std::to_string(out.cases.size());
+      out.cases.back().request.id = one.value("id", std::to_string(out.cases.size()));
     }
   } catch (const json::exception& error) {
     fail(ExitCode::kBadInput, "{}: expected a list of {{prompt, options, tokens, passes, rows, trace}}: {}", path.string(), error.what());

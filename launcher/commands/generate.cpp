@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <iterator>
 
 #include "base/byte_stream.h"
 #include "base/clock.h"
@@ -28,7 +29,7 @@ runtime::EngineOptions engine_options(const Job& job, const Network& network, co
   return options;
 }
 
-/// All steps of all requests; request i runs on rank i modulo ranks. `receiver` is null but on rank 0.
+/// All steps of all requests. `receiver` is null but on rank 0.
 void decode(const Job& job, Network& network, const Plan& plan, Receiver* receiver) {
   comm::Communicator& comm = job.comm;
   runtime::EngineEvents events;
@@ -39,8 +40,13 @@ void decode(const Job& job, Network& network, const Plan& plan, Receiver* receiv
     };
   }
   runtime::Engine engine(network.transformer(), engine_options(job, network, plan), std::move(events));
-  for (std::size_t i = comm.rank().at(); i < plan.requests.size(); i += size(comm.num_ranks())) {
-    engine.submit(plan.requests[i].to_request());
+  std::vector<runtime::Request> requests;
+  std::ranges::transform(plan.requests, std::back_inserter(requests), &TokenRequest::to_request);
+  const std::vector<Rank> ranks = runtime::spread_over_ranks(requests, comm.num_ranks());
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (ranks[i] == comm.rank()) {
+      engine.submit(std::move(requests[i]));
+    }
   }
   bool works = true;
   while (works) {

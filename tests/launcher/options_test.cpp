@@ -137,7 +137,6 @@ TEST(Options, ValuesOutOfRangeAreRefusedWithWhatIsExpected) {
 
 TEST(Options, ValuesThatThisVersionCannotCarryOutSayWhatItCan) {
   const std::map<std::string, std::pair<std::string, std::string>> cases = {
-      {"--temperature", {"0.7", "0"}}, {"--remasking", {"random", "low_confidence"}},
       {"--cfg-scale", {"1", "0"}},            {"--smoothing", {"on", "off"}},
   };
   for (const auto& [option, values] : cases) {
@@ -146,7 +145,7 @@ TEST(Options, ValuesThatThisVersionCannotCarryOutSayWhatItCan) {
                 AllOf(HasSubstr("not available in this version"), HasSubstr("available: " + available)));
     EXPECT_NO_THROW(parse({"generate", "--model", "m", "--prompt", "p", option, available}));
   }
-  EXPECT_NO_THROW(parse({"generate", "--model", "m", "--prompt", "p", "--temperature", "0.0"}));
+  EXPECT_NO_THROW(parse({"generate", "--model", "m", "--prompt", "p", "--cfg-scale", "0.0"}));
 }
 
 TEST(Options, TextsAreTakenAsTheyAre) {

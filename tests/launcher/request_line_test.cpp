@@ -84,7 +84,7 @@ TEST(RequestLine, WhatCannotRunSaysWhy) {
   EXPECT_THAT(fault(R"({"prompt": "a", "stop_at_eos": "on"})"), HasSubstr("true or false"));
   EXPECT_THAT(fault(R"({"prompt": "a", "stop": [""]})"), HasSubstr("not empty"));
   EXPECT_THAT(fault(R"({"prompt": "a", "cache": "full"})"), HasSubstr("none, prefix, dual, vicinity"));
-  EXPECT_THAT(fault(R"({"prompt": "a", "temperature": 0.5})"), HasSubstr("available: 0"));
+  EXPECT_THAT(fault(R"({"prompt": "a", "cfg_scale": 0.5})"), HasSubstr("available: 0"));
   EXPECT_THAT(fault(R"({"prompt_tokens": [-1]})"), HasSubstr("token ids"));
   EXPECT_THAT(fault(R"({"prompt_tokens": [2147483648]})"), HasSubstr("token ids"));
   EXPECT_THAT(fault(R"({"prompt_tokens": [18446744073709551615]})"), HasSubstr("token ids"));

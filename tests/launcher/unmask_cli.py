@@ -46,7 +46,7 @@ def decode_cases(name):
     rows = json.loads((DATA / name / "decode.json").read_text())
     for row in rows:
         for case in row.get("results", [row]):
-            cases.append(({"id": f"case-{len(cases)}", "prompt_tokens": row["prompt"], **case["options"]}, {**row, **case}))
+            cases.append(({"id": row.get("id", f"case-{len(cases)}"), "prompt_tokens": row["prompt"], **case["options"]}, {**row, **case}))
     return cases
 
 

@@ -54,6 +54,9 @@ runtime::SamplingOptions options_of(const Json& json) {
           .look_before = json["look_before"],
           .look_after = json["look_after"],
           .warmup = json["warmup"],
+          .temperature = json.value("temperature", 0.0),
+          .remasking = json.value("remasking", "") == "random" ? runtime::Remasking::kRandom : runtime::Remasking::kLowConfidence,
+          .seed = json.value("seed", std::uint64_t{0}),
           .stop_at_eos = json["stop_at_eos"]};
 }
 
@@ -101,6 +104,7 @@ std::vector<DecodeCase> read_decode_cases(const std::filesystem::path& path) {
   for (const auto& row : Json::parse(read_file(path))) {
     if (!row.contains("results")) {
       cases.push_back(read_case(row["prompt"], row));
+      cases.back().request.id = row.value("id", "");
       continue;
     }
     for (const auto& result : row["results"]) {
@@ -110,7 +114,9 @@ std::vector<DecodeCase> read_decode_cases(const std::filesystem::path& path) {
   }
   for (std::size_t i = 0; i < cases.size(); ++i) {
     cases[i].request.number = static_cast<std::int64_t>(i);
-    cases[i].request.id = std::to_string(i);
+    if (cases[i].request.id.empty()) {
+      cases[i].request.id = std::to_string(i);
+    }
   }
   return cases;
 }

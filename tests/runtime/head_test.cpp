@@ -69,12 +69,12 @@ TEST_P(HeadTest, CandidatesMatchTheWholeSoftmax) {
   const auto summaries = head.summarise(rows, queries);
   for (std::int64_t r = 0; r < kRows; ++r) {
     const Dense d = softmax({logits.begin() + r * kVocab, logits.begin() + (r + 1) * kVocab});
-    const auto c = candidate_of(summaries[size(r)].all, *compute().kernels);
+    const auto c = candidate_of(summaries[size(r)], {}, *compute().kernels);
     EXPECT_EQ(c.token, d.best);
     EXPECT_NEAR(c.confidence, d.p[size(d.best)], 1e-6);
     EXPECT_EQ(summaries[size(r)].all.top_token, d.favourite);
     const auto alone = head.summarise({rows.data() + r * kHidden, kHidden}, {queries.data(), 1});
-    EXPECT_EQ(candidate_of(alone[0].all, *compute().kernels).confidence, c.confidence);  // bit for bit
+    EXPECT_EQ(candidate_of(alone[0], {}, *compute().kernels).confidence, c.confidence);  // bit for bit
   }
 }
 
@@ -91,7 +91,7 @@ TEST_P(HeadTest, CreditMatchesADenseMatrix) {
     for (int step = 0; step < kSteps; ++step) {
       const HeadQuery query{.excluded = kMask, .apart = credit.tokens()};
       const auto summary = head.summarise(row, {&query, 1});
-      const auto got = credit.step(summary[0], kMask, options);
+      const auto got = credit.step(summary[0], {.excluded = kMask, .apart = {}}, options);
       const auto plain = head.logits(row);
       const Dense before = softmax({plain.begin(), plain.end()});
       for (auto& c : dense) {
