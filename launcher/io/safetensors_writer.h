@@ -13,7 +13,7 @@
 namespace unmask::launcher {
 
 /// Writes a safetensors file piece by piece: under another name in the same folder, which takes the file's place once all is
-/// on disk, so that nobody ever sees half a file.
+/// on disk, so that nobody ever sees half a file. A device or a pipe is written to as it stands.
 class SafetensorsWriter {
  public:
   struct Tensor {
@@ -23,6 +23,7 @@ class SafetensorsWriter {
     std::uint64_t bytes = 0;
   };
   /// Throws Error(kIo) here and below.
+  static void require_place(const std::filesystem::path& file);  ///< what can be known before there is anything to write
   SafetensorsWriter(std::filesystem::path file, const std::vector<Tensor>& tensors);
   ~SafetensorsWriter();
   SafetensorsWriter(const SafetensorsWriter&) = delete;
@@ -35,9 +36,10 @@ class SafetensorsWriter {
 
  private:
   void write(std::span<const std::byte> bytes);
+  void remove_temporary();
 
   std::filesystem::path file_;
-  std::filesystem::path temporary_;  ///< empty once it has been renamed
+  std::filesystem::path temporary_;  ///< empty once it has been renamed, and where there is none
   runtime::FileDescriptor descriptor_;
   std::uint64_t bytes_left_ = 0;
 };
