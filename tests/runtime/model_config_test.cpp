@@ -233,5 +233,10 @@ TEST(StrictJson, RefusesManySmallValues) {
   EXPECT_THAT(refusal([&] { static_cast<void>(parse_json_strictly(text, "F", text.size())); }), HasSubstr("more than 10000000 values"));
 }
 
+TEST(StrictJson, TellsOfANumberOutOfRange) {
+  EXPECT_THAT(refusal([] { static_cast<void>(parse_json_strictly("[1e999]", "F", 100)); }),
+              HasSubstr("F: not valid JSON at byte 6: number overflow parsing '1e999'"));
+}
+
 }  // namespace
 }  // namespace unmask::runtime
