@@ -64,6 +64,7 @@ std::optional<FloatType> float_type(const StoredTensor& tensor) {
 
 Checkpoint::Checkpoint(const std::filesystem::path& folder) : impl_(std::make_unique<Impl>()) {
   constexpr std::uint64_t kMaxConfigBytes = 4 << 20;
+  require_model_folder(folder);
   const auto config_path = folder / "config.json";
   const std::string config = read_text_file(config_path, kMaxConfigBytes);
   impl_->folder = folder;
