@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/run/network.h"
 
-#include <map>
+#include <algorithm>
+#include <span>
 
 #include "base/clock.h"
 #include "cluster/memory.h"
@@ -21,6 +22,10 @@ Network::Network(const Job& job, const Options& options) : job_(job), precision_
   kernels_ = &agree_on_kernels(job);
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
+  }
+  if (const auto& unknown = checkpoint_->unknown_tensors(); !unknown.empty()) {
+    job.log.warning("the checkpoint has {} tensors beside the network, which are not read: {}", unknown.size(),
+                    fmt::join(std::span(unknown).first(std::min<std::size_t>(unknown.size(), 5)), ", "));
   }
   job.log.debug("options: {}", job.options().dump(job.invocation.command));
 }
