@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launcher/commands/commands.h"
+#include "launcher/io/json_line.h"
 #include "launcher/io/line_reader.h"
 #include "launcher/text/model_text.h"
 #include "runtime/strict_json.h"
@@ -110,7 +111,7 @@ ExitCode run_detokenize(const Job& job) {
   for_each_line(job, [&](const std::string& line) {
     const bool is_json = options.is_on("json");
     const std::string text = tokenizer.decode(is_json ? parse_id_array(line) : parse_ids(line), special);
-    return is_json ? json(text).dump(-1, ' ', false, json::error_handler_t::replace) : text;
+    return is_json ? as_json_line(json(text).dump(-1, ' ', false, json::error_handler_t::replace)) : text;
   });
   return ExitCode::kDone;
 }
