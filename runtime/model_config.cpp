@@ -44,7 +44,7 @@ void read_shape(ConfigReader& reader, ModelConfig& config) {
   config.num_experts = reader.integer("num_experts", 1, 1 << 16);
   config.experts_per_token = reader.integer("num_experts_per_tok", 1, config.num_experts);
   config.expert_width = reader.integer("expert_intermediate_size", 1, kMaxWidth);
-  config.vocab_size = reader.integer("vocab_size", 1, 1 << 26);
+  config.vocab_size = reader.integer("vocab_size", 2, 1 << 26);  // a mask, and a token to take its place
   config.max_positions = reader.integer_or("max_position_embeddings", 8192, 1, 1 << 26);
   require(config.num_heads % config.num_kv_heads == 0, ExitCode::kBadInput,
           "{}: num_attention_heads is {}: expected a multiple of num_key_value_heads, which is {}", reader.name(),
