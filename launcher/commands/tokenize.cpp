@@ -44,12 +44,13 @@ std::vector<TokenId> parse_ids(std::string_view line) {
     if (line.empty()) {
       return ids;
     }
+    const std::string_view word = line.substr(0, line.find_first_of(kBetween));
     TokenId id = -1;
-    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), id);
-    line.remove_prefix(static_cast<std::size_t>(end - line.data()));
-    require(error == std::errc() && id >= 0 && (line.empty() || kBetween.find(line.front()) != std::string_view::npos),
-            ExitCode::kBadInput, "expected token ids, found '{}'", runtime::printable(line));
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+    require(error == std::errc() && id >= 0 && end == word.data() + word.size(), ExitCode::kBadInput,
+            "expected token ids, found '{}'", runtime::printable(word));
     ids.push_back(id);
+    line.remove_prefix(word.size());
   }
 }
 

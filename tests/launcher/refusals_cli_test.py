@@ -73,6 +73,7 @@ class Checkpoints(CliTest):
             ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel"),
             ({"num_experts": 1 << 40}, "num_experts"),
             ({"hidden_size": -64}, "hidden_size"),
+            ({"vocab_size": 1}, "vocab_size"),
             ({"attention_bias": True}, "attention_bias"),
             ({"rope_scaling": {"type": "yarn"}}, "rope_scaling"),
             ({"moe_layer_freq": [0]}, "moe_layer_freq"),
@@ -148,6 +149,10 @@ class CommandLine(CliTest):
 
     def test_invalid_utf8(self):
         self.assertRefused(unmask("tokenize", "--model", DEMO, stdin=b"good\nbad \xff\xfe\n", text=False), 3)
+
+    def test_what_is_no_token_id(self):
+        for line, word in (("1 -1 2", "'-1'"), ("1x", "'1x'"), ("3, 4 99999999999 5", "'99999999999'")):
+            self.assertRefused(unmask("detokenize", "--model", DEMO, stdin=line + "\n"), 3, word)
 
     def assertRefused(self, result, code, *words):
         if isinstance(result.err, bytes):
