@@ -126,6 +126,7 @@ class CommandLine(CliTest):
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--kernel", "sse9"], "sse9"),
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--nonsense"], "--nonsense"),
             (["generate", "--prompt-tokens", "1"], "--model"),
+            (["generate", "--model", PLAIN, "--prompt"], "--prompt: expected a value, found none"),
             (["generate", "--model", PLAIN], "--prompt"),
             (["frobnicate"], "frobnicate"),
         ]:
