@@ -144,6 +144,7 @@ int run(comm::mpi::Session& session, const std::vector<std::string>& arguments) 
 int main(int argc, char** argv) {
   using namespace unmask;
   const std::vector<std::string> arguments(argv + 1, argv + argc);
+  launcher::hold_standard_descriptors();
   launcher::install_signal_handlers();
   try {
     comm::mpi::Session session(&argc, &argv);

@@ -63,6 +63,7 @@ std::optional<FloatType> float_type(const StoredTensor& tensor) {
 }
 
 Checkpoint::Checkpoint(const std::filesystem::path& folder) : impl_(std::make_unique<Impl>()) {
+  require_model_folder(folder);
   const auto config_path = folder / "config.json";
   const std::string config = read_text_file(config_path, kMaxConfigBytes);
   impl_->folder = folder;

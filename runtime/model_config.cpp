@@ -43,7 +43,7 @@ void read_shape(ConfigReader& reader, ModelConfig& config) {
   config.num_experts = reader.integer("num_experts", 1, 1 << 16);
   config.experts_per_token = reader.integer("num_experts_per_tok", 1, config.num_experts);
   config.expert_width = reader.integer("expert_intermediate_size", 1, kMaxWidth);
-  config.vocab_size = reader.integer("vocab_size", 1, 1 << 26);
+  config.vocab_size = reader.integer("vocab_size", 2, 1 << 26);  // a mask, and a token to take its place
   config.max_positions = reader.integer_or("max_position_embeddings", 8192, 1, 1 << 26);
   require(config.num_heads % config.num_kv_heads == 0, ExitCode::kBadInput,
           "{}: num_attention_heads is {}: expected a multiple of num_key_value_heads, which is {}", reader.name(),
@@ -214,7 +214,19 @@ ModelConfig parse_model_config(std::string_view text, std::string_view name) {
   return config;
 }
 
+void require_model_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  const bool is_folder = std::filesystem::is_directory(folder, error);
+  require(is_folder, ExitCode::kBadInput,
+          "{}: expected a model folder in Hugging Face form (config.json, safetensors, tokenizer.json), found {}",
+          folder.empty() ? "''" : folder.string(),
+          error == std::errc::permission_denied      ? "one that may not be read"
+          : std::filesystem::exists(folder, error) ? "something that is not a folder"
+                                                     : "nothing there");
+}
+
 ModelConfig read_model_config(const std::filesystem::path& folder) {
+  require_model_folder(folder);
   const auto path = folder / "config.json";
   return parse_model_config(read_text_file(path, kMaxConfigBytes), path.string());
 }

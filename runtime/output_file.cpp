@@ -13,21 +13,50 @@
 
 namespace unmask::runtime {
 
-OutputFile::OutputFile(std::filesystem::path path)
-    : path_(std::move(path)), partial_(format("{}.{}.partial", path_.string(), ::getpid())) {
-  descriptor_ = FileDescriptor(::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  require(static_cast<bool>(descriptor_), ExitCode::kIo, "{}: cannot be created: {}", partial_.string(), error_text(errno));
+namespace {
+
+/// A device or a pipe: nothing may take its place.
+bool is_stream(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.parent_path().empty() ? std::filesystem::path(".") : path.parent_path();
+}
+
+}  // namespace
+
+void OutputFile::require_place(const std::filesystem::path& path) {
+  std::error_code ignored;
+  require(!path.empty() && !std::filesystem::is_directory(path, ignored), ExitCode::kIo,
+          "{}: expected the name of a file to write, found {}", path.empty() ? "''" : path.string(), path.empty() ? "nothing" : "a folder");
+  const auto place = is_stream(path) ? path : folder_of(path);
+  require(::access(place.c_str(), W_OK) == 0, ExitCode::kIo, "{}: cannot be written: {}", path.string(), error_text(errno));
+}
+
+OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)) {
+  require_place(path_);
+  if (is_stream(path_)) {
+    descriptor_ = FileDescriptor(::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
+  } else {
+    partial_ = format("{}.{}.partial", path_.string(), ::getpid());
+    descriptor_ = FileDescriptor(::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  }
+  require(static_cast<bool>(descriptor_), ExitCode::kIo, "{}: cannot be created: {}", path_.string(), error_text(errno));
 }
 
 OutputFile::~OutputFile() {
-  if (descriptor_) {
+  if (descriptor_ && !partial_.empty()) {
     static_cast<void>(::unlink(partial_.c_str()));
   }
 }
 
 void OutputFile::write(std::uint64_t offset, std::span<const std::byte> bytes) const {
   while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(descriptor_.get(), bytes.data(), bytes.size(), narrow<off_t>(offset));
+    const ssize_t written = partial_.empty() ? ::write(descriptor_.get(), bytes.data(), bytes.size())
+                                             : ::pwrite(descriptor_.get(), bytes.data(), bytes.size(), narrow<off_t>(offset));
     if (written < 0 && errno == EINTR) {
       continue;
     }
@@ -39,16 +68,19 @@ void OutputFile::write(std::uint64_t offset, std::span<const std::byte> bytes) c
 }
 
 void OutputFile::sync() const {
-  require(::fsync(descriptor_.get()) == 0, ExitCode::kIo, "{}: writing to disk failed: {}", path_.string(), error_text(errno));
+  require(partial_.empty() || ::fsync(descriptor_.get()) == 0, ExitCode::kIo, "{}: writing to disk failed: {}", path_.string(), error_text(errno));
 }
 
 void OutputFile::commit() {
+  if (partial_.empty()) {
+    descriptor_.reset();
+    return;
+  }
   std::error_code error;
   std::filesystem::rename(partial_, path_, error);
   require(!error, ExitCode::kIo, "{}: cannot be renamed to {}: {}", partial_.string(), path_.string(), error.message());
   descriptor_.reset();
-  const auto folder = path_.parent_path().empty() ? std::filesystem::path(".") : path_.parent_path();
-  if (const FileDescriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)); opened) {
+  if (const FileDescriptor opened(::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)); opened) {
     ::fsync(opened.get());  // the new name; some file systems cannot, and the file itself is complete all the same
   }
 }

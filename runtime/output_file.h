@@ -11,10 +11,13 @@
 namespace unmask::runtime {
 
 /// A new file that bears another name in the same folder until it is complete, and is removed when it never gets there: nobody
-/// ever sees half a file. All of it throws Error(kIo), when the disk is full among others.
+/// ever sees half a file. A device or a pipe is written to as it stands, in order. All of it throws Error(kIo), when the disk
+/// is full among others.
 class OutputFile {
  public:
   explicit OutputFile(std::filesystem::path path);
+  /// Checks what can be known before there is anything to write.
+  static void require_place(const std::filesystem::path& path);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -28,7 +31,7 @@ class OutputFile {
 
  private:
   std::filesystem::path path_;
-  std::filesystem::path partial_;
+  std::filesystem::path partial_;  ///< empty for a device or a pipe
   FileDescriptor descriptor_;
 };
 

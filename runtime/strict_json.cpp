@@ -81,8 +81,9 @@ class Builder : public nlohmann::json_sax<json> {
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     // "[json.exception.parse_error.101] parse error at line 1, column 5: what went wrong": ours names the byte.
     std::string_view reason = error.what();
-    for (const std::string_view prefix : {"] ", ": "}) {
-      reason.remove_prefix(std::min(reason.size(), reason.find(prefix) + prefix.size()));
+    for (const std::string_view prefix : {"] ", ": "}) {  // a number out of range comes without a place
+      const auto at = reason.find(prefix);
+      reason.remove_prefix(at == reason.npos ? 0 : at + prefix.size());
     }
     fail(ExitCode::kBadInput, "{}: not valid JSON at byte {}: {}", name_, position, printable(reason));
   }

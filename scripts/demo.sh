@@ -38,7 +38,7 @@ echo "== ${mpirun[*]} unmask generate: a fixed schedule of 24 steps, experts on 
   --gen-length 32 --block-length 32 --decoder steps --steps 24 \
   --prompt "Sort the letters: q d m a x f" \
   --prompt "Count from 37 to 45." \
-  --prompt "What is 17 plus 25?" \
+  --prompt "What is 82 plus 78?" \
   --prompt "Repeat the word falcon three times."
 
 echo

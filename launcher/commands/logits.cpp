@@ -29,6 +29,9 @@ ExitCode run_logits(const Job& job) {
   agreed(job.comm, [&] {
     tokens = parse_token_list(job.options().text("prompt-tokens"), "--prompt-tokens");
     require_fits(tokens, network.config());
+    if (job.comm.is_root()) {
+      SafetensorsWriter::require_place(job.options().text("output"));
+    }
   });
   network.load();
   run_single_pass(job, network, tokens, [&](const PassLogits& pass) {

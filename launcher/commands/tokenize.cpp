@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launcher/commands/commands.h"
+#include "launcher/io/json_line.h"
 #include "launcher/io/line_reader.h"
 #include "launcher/text/model_text.h"
 #include "runtime/strict_json.h"
@@ -43,12 +44,13 @@ std::vector<TokenId> parse_ids(std::string_view line) {
     if (line.empty()) {
       return ids;
     }
+    const std::string_view word = line.substr(0, line.find_first_of(kBetween));
     TokenId id = -1;
-    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), id);
-    line.remove_prefix(static_cast<std::size_t>(end - line.data()));
-    require(error == std::errc() && id >= 0 && (line.empty() || kBetween.find(line.front()) != std::string_view::npos),
-            ExitCode::kBadInput, "expected token ids, found '{}'", runtime::printable(line));
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+    require(error == std::errc() && id >= 0 && end == word.data() + word.size(), ExitCode::kBadInput,
+            "expected token ids, found '{}'", runtime::printable(word));
     ids.push_back(id);
+    line.remove_prefix(word.size());
   }
 }
 
@@ -98,7 +100,7 @@ ExitCode run_detokenize(const Job& job) {
   for_each_line(job, [&](const std::string& line) {
     const bool is_json = options.is_on("json");
     const std::string text = tokenizer.decode(is_json ? parse_token_array(line, "JSON") : parse_ids(line), special);
-    return is_json ? json(text).dump(-1, ' ', false, json::error_handler_t::replace) : text;
+    return is_json ? as_json_line(json(text).dump(-1, ' ', false, json::error_handler_t::replace)) : text;
   });
   return ExitCode::kDone;
 }

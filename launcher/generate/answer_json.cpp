@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "launcher/io/json_line.h"
+
 namespace unmask::launcher {
 namespace {
 
@@ -73,7 +75,7 @@ std::string answer_json(const AnswerLine& line, const RunReport* run) {
   if (run != nullptr) {
     out["run"] = run_json(*run);
   }
-  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return as_json_line(out.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace unmask::launcher

@@ -2,6 +2,7 @@
 #include "launcher/generate/inputs.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,9 @@ std::vector<RequestInput> read_request_lines(const std::string& file) {
   if (file != "-") {
     opened = runtime::FileDescriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     require(static_cast<bool>(opened), ExitCode::kBadInput, "--requests {}: cannot be read: {}", file, std::strerror(errno));
+    struct stat status {};
+    require(::fstat(opened.get(), &status) == 0 && !S_ISDIR(status.st_mode), ExitCode::kBadInput,
+            "--requests {}: expected a file or a pipe with one JSON object per line, found a folder", file);
   }
   LineReader reader(opened ? opened.get() : STDIN_FILENO, file == "-" ? "standard input" : file);
   std::vector<RequestInput> requests;

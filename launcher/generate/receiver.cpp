@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "launcher/view/terminal.h"
 
 namespace unmask::launcher {
 namespace {
@@ -46,7 +47,9 @@ Receiver::Receiver(const Job& job, Plan& plan) : job_(job) {
     const char* no_colour = std::getenv("NO_COLOR");
     view_.emplace(job.output, draft_decoder(tokenizer),
                   LiveView::Options{.num_answers = static_cast<std::int64_t>(plan.asked.questions.size()),
-                                    .colour = no_colour == nullptr || *no_colour == '\0' ? Colour::kOn : Colour::kOff});
+                                    .colour = no_colour == nullptr || *no_colour == '\0' ? Colour::kOn : Colour::kOff,
+                                    // mpirun drops what a rank writes after Ctrl-C, the cursor's return included
+                                    .cursor = can_draw() ? Cursor::kHide : Cursor::kLeave});
   }
   sink_.emplace(job.output, view_ ? &*view_ : nullptr, std::move(plan.asked.questions),
                 AnswerSink::Options{format_of(job.options()), tokenizer});

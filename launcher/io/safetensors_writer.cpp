@@ -23,6 +23,8 @@ std::string header_of(const std::vector<SafetensorsWriter::Tensor>& tensors) {
 
 }  // namespace
 
+void SafetensorsWriter::require_place(const std::filesystem::path& file) { runtime::OutputFile::require_place(file); }
+
 SafetensorsWriter::SafetensorsWriter(std::filesystem::path file, const std::vector<Tensor>& tensors) : file_(std::move(file)) {
   const std::string header = header_of(tensors);
   const std::uint64_t length = header.size();

@@ -12,7 +12,8 @@
 
 namespace unmask::launcher {
 
-/// Writes a safetensors file piece by piece; it appears once all of it is on disk.
+/// Writes a safetensors file piece by piece: under another name in the same folder, which takes the file's place once all is
+/// on disk, so that nobody ever sees half a file. A device or a pipe is written to as it stands.
 class SafetensorsWriter {
  public:
   struct Tensor {
@@ -22,6 +23,7 @@ class SafetensorsWriter {
     std::uint64_t bytes = 0;
   };
   /// Throws Error(kIo) here and below.
+  static void require_place(const std::filesystem::path& file);  ///< what can be known before there is anything to write
   SafetensorsWriter(std::filesystem::path file, const std::vector<Tensor>& tensors);
 
   /// The next bytes of the tensors, in the order they were given.

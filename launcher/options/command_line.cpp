@@ -110,6 +110,9 @@ OptionValues::Given parse_arguments(const CommandSpec& command, const std::vecto
   app.allow_extras();
   try {
     app.parse(std::move(reversed));
+  } catch (const CLI::ArgumentMismatch& error) {  // "--name: 1 required TEXT missing"
+    const std::string message = error.what();
+    usage(command.name, format("{}: expected a value, found none", message.substr(0, message.find(':'))));
   } catch (const CLI::Error& error) {
     usage(command.name, error.what());
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "base/byte_stream.h"
 #include "base/clock.h"
@@ -23,8 +24,9 @@ Network::Network(const Job& job, const Options& options) : job_(job), precision_
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
   }
-  if (!checkpoint_->unknown_tensors().empty()) {
-    job.log.warning("the checkpoint has tensors that nothing here uses: {}", fmt::join(checkpoint_->unknown_tensors(), ", "));
+  if (const auto& unknown = checkpoint_->unknown_tensors(); !unknown.empty()) {
+    job.log.warning("the checkpoint has {} tensors beside the network, which are not read: {}", unknown.size(),
+                    fmt::join(std::span(unknown).first(std::min<std::size_t>(unknown.size(), 5)), ", "));
   }
   job.log.debug("options: {}", job.options().dump(job.invocation.command));
 }

@@ -31,6 +31,7 @@ ordered_json conversation(const RequestInput& request, const PromptOptions& opti
 }  // namespace
 
 void ModelText::read(const std::filesystem::path& folder) {
+  runtime::require_model_folder(folder);
   if (std::error_code error; std::filesystem::exists(folder / "tokenizer.json", error)) {
     tokenizer.emplace(runtime::Tokenizer::read(folder / "tokenizer.json"));
     if (auto found = runtime::ChatTemplate::read(folder)) {

@@ -10,7 +10,7 @@ namespace unmask::launcher {
 std::string FramePainter::to_top() const { return height_ > 0 ? format("\x1b[{}A\r", height_) : "\r"; }
 
 std::string FramePainter::paint(std::span<const std::string> lines) {
-  std::string out = std::exchange(cursor_hidden_, true) ? "" : "\x1b[?25l";
+  std::string out = cursor_ == Cursor::kLeave || std::exchange(cursor_hidden_, true) ? "" : "\x1b[?25l";
   out += to_top();
   for (const std::string& line : lines) {
     out += line;

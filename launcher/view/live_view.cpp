@@ -11,7 +11,7 @@ constexpr double kFrameSeconds = 0.03;  ///< faster than that, nobody sees it
 }  // namespace
 
 LiveView::LiveView(const Output& output, DraftBoard::Decode decode, Options options)
-    : output_(output), options_(options), board_(std::move(decode)) {}
+    : output_(output), options_(options), board_(std::move(decode)), painter_(options.cursor) {}
 
 LiveView::~LiveView() {
   try {

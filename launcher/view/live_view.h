@@ -25,6 +25,7 @@ class LiveView {
   struct Options {
     std::int64_t num_answers = 1;
     Colour colour = Colour::kOn;
+    Cursor cursor = Cursor::kHide;
   };
   LiveView(const Output& output, DraftBoard::Decode decode, Options options);
   ~LiveView();

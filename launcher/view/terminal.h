@@ -18,6 +18,9 @@ bool can_draw();
 /// terminal that is being drawn on; SIGPIPE is ignored.
 void install_signal_handlers();
 
+/// Where a standard descriptor is closed, the next file or socket opened would get its number, and with it our output.
+void hold_standard_descriptors();
+
 /// From construction to destruction somebody draws on standard output.
 class DrawingScope {
  public:

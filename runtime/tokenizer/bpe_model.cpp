@@ -27,7 +27,7 @@ BpeModel BpeModel::parse(TokenizerFile& file, const std::string& name) {
   Fields fields(*found, name + ": model");
   const json& type = fields.get("type");
   require(type.is_null() || type == "BPE", ExitCode::kBadInput, "{}: the model type {} is not supported, only \"BPE\" is",
-          name, shown(type.dump()));
+          name, shown(type.is_string() ? type.get<std::string>() : type.dump()));
   require(found->contains("vocab") && (*found)["vocab"].is_object(), ExitCode::kBadInput, "{}: \"vocab\" is no object", fields.where());
   require(found->contains("merges") && (*found)["merges"].is_array(), ExitCode::kBadInput, "{}: \"merges\" is no array", fields.where());
   fields.get("vocab");

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "launcher/io/in_order.h"
+#include "launcher/io/json_line.h"
 #include "launcher/io/line_reader.h"
 #include "launcher/io/output.h"
 
@@ -95,6 +96,11 @@ TEST(InOrder, ThingsLeaveByNumber) {
   EXPECT_EQ(order.next(), "c");
   EXPECT_FALSE(order.next().has_value());
   EXPECT_EQ(order.num_left(), 3);
+}
+
+TEST(JsonLine, EscapesTheLineEndsThatOnlyUnicodeKnows) {
+  EXPECT_EQ(as_json_line("\"a\xE2\x80\xA8\xE2\x80\xA9\xC2\x85z\""), "\"a\\u2028\\u2029\\u0085z\"");
+  EXPECT_EQ(as_json_line("\"\xE2\x80\xA6 \xC3\x85 \xE3\x80\xA8\""), "\"\xE2\x80\xA6 \xC3\x85 \xE3\x80\xA8\"");  // neighbours of theirs
 }
 
 }  // namespace

@@ -260,5 +260,11 @@ TEST(FramePainter, AFrameReplacesTheLastOne) {
   EXPECT_EQ(painter.close(), "") << "nothing to do twice";
 }
 
+TEST(FramePainter, LeavesACursorAloneThatItMightNotBringBack) {
+  FramePainter painter(Cursor::kLeave);
+  const std::string drawn = painter.paint(std::vector<std::string>{"a line"}) + painter.clear() + painter.close();
+  EXPECT_THAT(drawn, testing::AllOf(Not(HasSubstr("?25l")), Not(HasSubstr("?25h"))));
+}
+
 }  // namespace
 }  // namespace unmask::launcher

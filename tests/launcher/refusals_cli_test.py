@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rubbish in, an explanation and the documented exit code out: no crash, no hang, on any rank count."""
 import json
+import os
+import pathlib
 import struct
+import subprocess
 import tempfile
 import unittest
 
-from unmask_cli import DATA, DEMO, CliTest, Folder, request_file, unmask
+from unmask_cli import DATA, DEMO, PROGRAM, CliTest, Folder, Result, request_file, unmask
 
 PLAIN = DATA / "plain"
 EXPERT = "model.layers.0.mlp.experts.3.up_proj.weight"  # lives on the last rank of several
@@ -70,6 +73,7 @@ class Checkpoints(CliTest):
             ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel"),
             ({"num_experts": 1 << 40}, "num_experts"),
             ({"hidden_size": -64}, "hidden_size"),
+            ({"vocab_size": 1}, "vocab_size"),
             ({"attention_bias": True}, "attention_bias"),
             ({"rope_scaling": {"type": "yarn"}}, "rope_scaling"),
             ({"moe_layer_freq": [0]}, "moe_layer_freq"),
@@ -89,7 +93,17 @@ class Checkpoints(CliTest):
             self.assertIn("my_new_key", result.err)
 
     def test_no_folder(self):
-        self.assertRefused(unmask("generate", "--model", "/nonexistent/model", *ASK), 3, "/nonexistent/model")
+        for command in (["generate", *ASK], ["tokenize"], ["info"]):
+            result = unmask(command[0], "--model", "/nonexistent/model", *command[1:], stdin="")
+            self.assertRefused(result, 3, "/nonexistent/model", "expected a model folder", "nothing there")
+        self.assertRefused(unmask("generate", "--model", __file__, *ASK), 3, "expected a model folder", "not a folder")
+
+    def test_tensors_beside_the_network_are_named(self):
+        with Folder(PLAIN) as folder:
+            folder.header(lambda h: {**h, "vision.patch": {"dtype": "BF16", "shape": [0], "data_offsets": [0, 0]}})
+            result = unmask("generate", "--model", folder.path, *ASK)
+        self.assertEqual(result.code, 0, result.err)
+        self.assertIn("vision.patch", result.err)
 
     def test_no_mask_token(self):
         with Folder(PLAIN) as folder:
@@ -112,6 +126,7 @@ class CommandLine(CliTest):
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--kernel", "sse9"], "sse9"),
             (["generate", "--model", PLAIN, "--prompt-tokens", "1", "--nonsense"], "--nonsense"),
             (["generate", "--prompt-tokens", "1"], "--model"),
+            (["generate", "--model", PLAIN, "--prompt"], "--prompt: expected a value, found none"),
             (["generate", "--model", PLAIN], "--prompt"),
             (["frobnicate"], "frobnicate"),
         ]:
@@ -142,6 +157,10 @@ class CommandLine(CliTest):
     def test_invalid_utf8(self):
         self.assertRefused(unmask("tokenize", "--model", DEMO, stdin=b"good\nbad \xff\xfe\n", text=False), 3)
 
+    def test_what_is_no_token_id(self):
+        for line, word in (("1 -1 2", "'-1'"), ("1x", "'1x'"), ("3, 4 99999999999 5", "'99999999999'")):
+            self.assertRefused(unmask("detokenize", "--model", DEMO, stdin=line + "\n"), 3, word)
+
     def assertRefused(self, result, code, *words):
         if isinstance(result.err, bytes):
             result.out, result.err = result.out.decode(errors="replace"), result.err.decode(errors="replace")
@@ -160,6 +179,37 @@ class CommandLine(CliTest):
             result = unmask("generate", "--model", PLAIN, "--requests", request_file(work, [{"prompt_tokens": [], "gen_length": 8}]))
         self.assertEqual(result.code, 0, result.err)
         self.assertEqual(len(result.lines[0]["tokens"]), 8)
+
+
+class Files(CliTest):
+    """What is read and written beside the model."""
+    def test_logits_into_a_device(self):
+        # a named pipe stands for any device: nothing may take its place
+        with tempfile.TemporaryDirectory() as work:
+            pipe = pathlib.Path(work) / "pipe"
+            os.mkfifo(pipe)
+            reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            result = unmask("logits", "--model", PLAIN, "--prompt-tokens", "1,2", "--output", pipe)
+            data = os.read(reader, 1 << 16)
+            os.close(reader)
+            self.assertEqual(result.code, 0, result.err)
+            self.assertTrue(pipe.is_fifo())
+            length = struct.unpack("<Q", data[:8])[0]
+            self.assertEqual(json.loads(data[8 : 8 + length])["logits"]["shape"], [2, 320])
+            self.assertEqual(os.listdir(work), ["pipe"])
+            self.assertRefused(unmask("logits", "--model", PLAIN, "--prompt-tokens", "1", "--output", work), 6, "a folder")
+            self.assertRefused(unmask("logits", "--model", PLAIN, "--prompt-tokens", "1", "--output", work + "/no/x"), 6, "/no/x")
+
+    def test_requests_in_a_folder(self):
+        self.assertRefused(unmask("generate", "--model", PLAIN, "--requests", PLAIN), 3, "found a folder")
+
+    def test_closed_standard_descriptors(self):
+        for redirection, code, word in (("<&-", 6, "standard input"), (">&-", 6, "standard output")):
+            with self.subTest(redirection):
+                command = f'"$1" generate --model "$2" --requests - {redirection}'
+                done = subprocess.run(["bash", "-c", command, "bash", PROGRAM, PLAIN], input='{"prompt_tokens": [1], "gen_length": 4}\n',
+                                      capture_output=True, text=True, timeout=60)
+                self.assertRefused(Result(done.returncode, done.stdout, done.stderr), code, word, "Bad file descriptor")
 
 
 class Requests(CliTest):
@@ -196,22 +246,36 @@ class Requests(CliTest):
 
     def test_logits_that_are_not_finite_fail_alone(self):
         with Folder(PLAIN) as folder:
-            # the embedding of token 7 so large that its row overflows float32, and nobody else's
-            shape = 64
-            folder.poke("model.embed_tokens.weight", b"")
-            raw = bytearray((folder.path / "model.safetensors").read_bytes())
+            # One channel of the residual stream is 0 for everyone but token 7; behind it, the last norm's weight overflows.
+            file = folder.path / "model.safetensors"
+            raw = bytearray(file.read_bytes())
             length = struct.unpack("<Q", raw[:8])[0]
-            begin = 8 + length + json.loads(raw[8 : 8 + length])["model.embed_tokens.weight"]["data_offsets"][0]
-            raw[begin + 7 * shape * 2 : begin + 8 * shape * 2] = b"\x7f\x7f" * shape  # 3.4e38
-            (folder.path / "model.safetensors").write_bytes(bytes(raw))
-            lines = [{"id": "fine", "prompt_tokens": [1, 2], "gen_length": 8}, {"id": "bad", "prompt_tokens": [7, 7], "gen_length": 8},
-                     {"id": "fine too", "prompt_tokens": [3], "gen_length": 8}]
-            expected = [unmask("generate", "--model", PLAIN, "--requests", "-", stdin=json.dumps(l)).lines[0] for l in (lines[0], lines[2])]
-            for ranks in (0, 2):
-                result = unmask("generate", "--model", folder.path, "--requests", "-", stdin="\n".join(map(json.dumps, lines)), ranks=ranks)
-                self.assertIn(result.code, (0, 5), result.err)
-                self.assertEqual(result.lines[0]["tokens"], expected[0]["tokens"])
-                self.assertEqual(result.lines[2]["tokens"], expected[1]["tokens"])
+            header = json.loads(raw[8 : 8 + length])
+            def put(tensor, index, bits):
+                at = 8 + length + header[tensor]["data_offsets"][0] + 2 * index
+                raw[at : at + 2] = struct.pack("<H", bits)
+            for token in range(320):
+                put("model.embed_tokens.weight", 64 * token, 0x447A if token == 7 else 0)  # 1000
+            for name in ["self_attn.o_proj.weight"] + [f"mlp.experts.{e}.down_proj.weight" for e in range(4)]:
+                for column in range(64):
+                    put("model.layers.0." + name, column, 0)
+            put("model.norm.weight", 0, 0x7F7F)  # 3.4e38
+            file.write_bytes(bytes(raw))
+            lines = [{"id": "fine", "prompt_tokens": [1, 2]}, {"id": "bad", "prompt_tokens": [1], "mask_token_id": 7},
+                     {"id": "fine too", "prompt_tokens": [3], "decoder": "credit"},
+                     {"id": "bad credit", "prompt_tokens": [1], "mask_token_id": 7, "decoder": "credit"}]
+            for line in lines:
+                line["gen_length"] = 8
+            for dtype in ("bf16", "f32"):
+                args = ["generate", "--model", folder.path, "--dtype", dtype, "--requests", "-"]
+                alone = [unmask(*args, stdin=json.dumps(lines[i])).lines[0]["tokens"] for i in (0, 2)]
+                for ranks in (0, 2):
+                    result = unmask(*args, stdin="\n".join(map(json.dumps, lines)), ranks=ranks)
+                    self.assertEqual(result.code, 5, result.err)
+                    self.assertEqual([result.lines[i]["tokens"] for i in (0, 2)], alone)
+                    for i in (1, 3):
+                        self.assertEqual(result.lines[i]["error"]["code"], 3)
+                        self.assertIn("not finite", result.lines[i]["error"]["message"])
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ TEST(ModelConfig, RefusesNumbersThatCannotBe) {
       {"hidden_size", 0}, {"hidden_size", -96}, {"hidden_size", 96.5}, {"hidden_size", "96"}, {"hidden_size", true},
       {"hidden_size", 1e300}, {"hidden_size", std::uint64_t{1} << 63}, {"num_hidden_layers", 1'000'000},
       {"num_experts", 0}, {"num_experts_per_tok", 0}, {"num_experts_per_tok", 12}, {"num_key_value_heads", 12},
-      {"vocab_size", 4294967297.0}, {"max_position_embeddings", 0}, {"head_dim", 0}, {"head_dim", {16}},
+      {"vocab_size", 4294967297.0}, {"vocab_size", 1}, {"max_position_embeddings", 0}, {"head_dim", 0}, {"head_dim", {16}},
       {"rms_norm_eps", -1e-5}, {"rms_norm_eps", "1e-5"}, {"rope_theta", 0}, {"rope_theta", -1},
       {"mask_token_id", 320}, {"mask_token_id", -1}, {"eos_token_id", 320}, {"eos_token_id", {3, -1}}, {"qk_layernorm", 1},
       {"norm_topk_prob", "yes"}};
@@ -231,6 +231,11 @@ TEST(StrictJson, RefusesManySmallValues) {
   }
   text.back() = ']';
   EXPECT_THAT(refusal([&] { static_cast<void>(parse_json_strictly(text, "F", text.size())); }), HasSubstr("more than 10000000 values"));
+}
+
+TEST(StrictJson, TellsOfANumberOutOfRange) {
+  EXPECT_THAT(refusal([] { static_cast<void>(parse_json_strictly("[1e999]", "F", 100)); }),
+              HasSubstr("F: not valid JSON at byte 6: number overflow parsing '1e999'"));
 }
 
 }  // namespace
