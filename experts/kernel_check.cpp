@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/random.h"
+#include "experts/linear.h"
 
 namespace unmask::experts {
 namespace {
@@ -52,6 +53,30 @@ KernelCheck check_gemm(const KernelFamily& family, std::int64_t rows, std::int64
                  .n_end = outputs, .y = alone.data(), .y_stride = outputs});
     if (std::memcmp(alone.data(), y.data() + r * outputs, size(outputs) * sizeof(float)) != 0) {
       c.difference = INFINITY;  // the row's answer depends on its neighbours
+    }
+    for (std::int64_t n = 0; n < outputs; ++n) {
+      c.difference = std::max(c.difference, std::abs(dot(x.data() + r * k, w.data() + n * k, k) - double{y[size(r * outputs + n)]}));
+    }
+  }
+  return c;
+}
+
+/// The same through linear() on packed weights, with a team.
+KernelCheck check_panels(const KernelFamily& family, std::int64_t rows, std::int64_t outputs, std::int64_t k) {
+  const auto x = random_values(rows * k, 1);
+  const auto w = random_values(outputs * k, 2);
+  Matrix weights(outputs, k);
+  std::transform(w.begin(), w.end(), weights.data(), to_bfloat16);
+  weights.pack();
+  ThreadTeam team(2);
+  const Compute compute{&family, &team, Precision::kBfloat16};
+  std::vector<float> y(size(rows * outputs)), alone(size(outputs));
+  linear(compute, x.data(), rows, weights, y.data());
+  KernelCheck c{format("panels {} x {} x {}", rows, outputs, k), 0, kEpsilon * static_cast<double>(2 * k + 32)};
+  for (std::int64_t r = 0; r < rows; ++r) {
+    linear(compute, x.data() + r * k, 1, weights, alone.data());
+    if (std::memcmp(alone.data(), y.data() + r * outputs, size(outputs) * sizeof(float)) != 0) {
+      c.difference = INFINITY;
     }
     for (std::int64_t n = 0; n < outputs; ++n) {
       c.difference = std::max(c.difference, std::abs(dot(x.data() + r * k, w.data() + n * k, k) - double{y[size(r * outputs + n)]}));
@@ -161,6 +186,14 @@ std::vector<KernelCheck> check_kernels(const KernelFamily& family) {
   std::vector<KernelCheck> checks;
   for (const auto [rows, outputs, k] : {std::array<std::int64_t, 3>{1, 1, 1}, {1, 5, 16}, {7, 9, 48}, {33, 31, 80}, {70, 17, 131}}) {
     checks.push_back(check_gemm(family, rows, outputs, k));
+    if (family.panels != nullptr) {
+      checks.push_back(check_panels(family, rows, outputs, k));
+    }
+  }
+  for (const auto [rows, outputs, k] : {std::array<std::int64_t, 3>{16, 64, 256}, {17, 100, 288}, {300, 80, 320}}) {
+    if (family.panels != nullptr) {  // enough panels and tiles for every way through the walk
+      checks.push_back(check_panels(family, rows, outputs, k));
+    }
   }
   for (const std::int64_t cols : {1, 16, 80, 131}) {
     checks.push_back(check_norm(family, cols));
