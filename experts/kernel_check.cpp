@@ -99,15 +99,19 @@ KernelCheck check_norm(const KernelFamily& family, std::int64_t cols) {
   return c;
 }
 
-KernelCheck check_attention(const KernelFamily& family, std::int64_t keys, std::int64_t head_dim) {
+KernelCheck check_attention(const KernelFamily& family, std::int64_t keys, std::int64_t head_dim, Precision precision) {
   const auto q = random_values(2 * head_dim, 5);
   const auto k = random_values(keys * head_dim, 6);
   const auto v = random_values(keys * head_dim, 7);
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   std::vector<float> out(size(2 * head_dim));
   family.attend({.q = q.data(), .q_stride = head_dim, .rows = 2, .k = k.data(), .v = v.data(), .kv_stride = head_dim,
-                 .num_keys = keys, .head_dim = head_dim, .scale = scale, .precision = Precision::kFloat32, .out = out.data()});
+                 .num_keys = keys, .head_dim = head_dim, .scale = scale, .precision = precision, .out = out.data()});
   KernelCheck c{format("attend {} keys of {}", keys, head_dim), 0, kEpsilon * static_cast<double>(4 * (keys + head_dim) + 64)};
+  if (precision == Precision::kBfloat16) {
+    c.what += " in bf16";
+    c.bound += 3 * 0x1p-9;  // values are below 1: weights may be rounded above and below the line, and the result is
+  }
   for (std::int64_t r = 0; r < 2; ++r) {
     std::vector<float> weight(size(keys));
     double total = 0;
@@ -202,8 +206,10 @@ std::vector<KernelCheck> check_kernels(const KernelFamily& family) {
     checks.push_back(check_summary(family, cols));
   }
   for (const std::int64_t keys : {1, 63, 64, 65, 200}) {
-    checks.push_back(check_attention(family, keys, 16));
-    checks.push_back(check_attention(family, keys, 22));
+    for (const std::int64_t head_dim : {16, 22, 128}) {
+      checks.push_back(check_attention(family, keys, head_dim, Precision::kFloat32));
+      checks.push_back(check_attention(family, keys, head_dim, Precision::kBfloat16));
+    }
   }
   return checks;
 }

@@ -27,6 +27,7 @@ constexpr std::int64_t kGemmOutputs = 4;
 #include "experts/cpu/amx_tiles.inc.h"
 #include "experts/cpu/amx_walk.inc.h"
 #include "experts/cpu/amx_products.inc.h"
+#include "experts/cpu/amx_attention.inc.h"
 
 bool has_amx_bf16() {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -56,7 +57,7 @@ const KernelFamily& amx_family() {
   static const KernelFamily family = {
       .name = "amx", .needs = "AMX-BF16, AVX-512 F, BW, DQ, VL and BF16, and the system's leave to use tiles",
       .supported = supported, .panels = &panels, .gemm = gemm, .rms_norm = rms_norm,
-      .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
+      .attend = attend_tiles, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
       .summarise = summarise, .exponential = exponential_of};
   return family;
 }

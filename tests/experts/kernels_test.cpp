@@ -110,6 +110,37 @@ TEST_P(KernelsTest, ProductsDoNotDependOnNeighboursTeamsOrPieces) {
   }
 }
 
+/// Queries alone and among others, and further keys that only lie in memory: the same bits.
+TEST_P(KernelsTest, AttentionOfAQueryDoesNotDependOnTheOthers) {
+  constexpr std::int64_t kDim = 48, kRows = 70, kKeys = 135;
+  std::mt19937 random(9);
+  std::normal_distribution<float> normal;
+  const auto values = [&](std::int64_t count) {
+    std::vector<float> v(size(count));
+    std::generate(v.begin(), v.end(), [&] { return round_to_bfloat16(normal(random)); });
+    return v;
+  };
+  const auto q = values(kRows * kDim);
+  auto k = values((kKeys + 1) * kDim), v = values((kKeys + 1) * kDim);
+  std::fill(k.end() - kDim, k.end(), NAN);
+  std::fill(v.end() - kDim, v.end(), NAN);
+  for (const std::int64_t num_keys : {std::int64_t{1}, std::int64_t{64}, kKeys}) {
+    AttentionProblem a{.q = q.data(), .q_stride = kDim, .rows = kRows, .k = k.data(), .v = v.data(), .kv_stride = kDim,
+                       .num_keys = num_keys, .head_dim = kDim, .scale = 0.2F, .precision = Precision::kBfloat16, .out = nullptr};
+    std::vector<float> all(size(kRows * kDim)), alone(kDim);
+    a.out = all.data();
+    GetParam()->attend(a);
+    a.rows = 1;
+    a.out = alone.data();
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      a.q = q.data() + r * kDim;
+      GetParam()->attend(a);
+      EXPECT_TRUE(std::isfinite(alone[0]));
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), all.begin() + r * kDim)) << "row " << r << " of " << num_keys << " keys";
+    }
+  }
+}
+
 TEST_P(KernelsTest, RefusesWeightsInALayoutThatItDoesNotTake) {
   Matrix w(16, 32);
   std::fill_n(w.data(), 16 * 32, bfloat16{});
