@@ -14,6 +14,11 @@ constexpr std::int64_t kOutputsPerTask = 32;
 std::span<const float> GroupedExperts::run(const Compute& compute, const ExpertWeights& experts, std::int64_t hidden,
                                            const cluster::ExpertWork& work) {
   slots_.grow(work.num_slots * hidden);
+  const std::span<const float> slots(slots_.data(), size(work.num_slots * hidden));
+  if (!work.assignments.empty() && !experts.empty() && experts.front().gate.layout() == Layout::kPanels) {
+    panels_.run(compute, experts, hidden, work, slots_.data());
+    return slots;
+  }
   if (work.num_slots > 0) {
     std::memset(slots_.data(), 0, size(work.num_slots * hidden) * sizeof(float));
   }
@@ -26,7 +31,7 @@ std::span<const float> GroupedExperts::run(const Compute& compute, const ExpertW
     run_one(compute, experts[expert.at()], work, rest.first(count));
     rest = rest.subspan(count);
   }
-  return {slots_.data(), size(work.num_slots * hidden)};
+  return slots;
 }
 
 void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const cluster::ExpertWork& work,
@@ -42,13 +47,13 @@ void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const
     std::memcpy(x_.data() + r * hidden, work.rows.data() + assignments[size(r)].row * hidden, size(hidden) * sizeof(float));
   }
   // Tasks own columns, so each value is written by one thread.
-  compute.team->for_each((width + kOutputsPerTask - 1) / kOutputsPerTask, [&](std::int64_t task) {
+  compute.team->for_each(whole(width, kOutputsPerTask), [&](std::int64_t task) {
     const std::int64_t begin = task * kOutputsPerTask;
     const std::int64_t end = std::min(width, begin + kOutputsPerTask);
-    GemmProblem g{.x = x_.data(), .x_stride = hidden, .rows = rows, .w = expert.gate.data(), .k = hidden,
+    GemmProblem g{.x = x_.data(), .x_stride = hidden, .rows = rows, .w = expert.gate.row(0), .k = hidden,
                   .n_begin = begin, .n_end = end, .y = gate_.data(), .y_stride = width};
     compute.kernels->gemm(g);
-    g.w = expert.up.data();
+    g.w = expert.up.row(0);
     g.y = up_.data();
     compute.kernels->gemm(g);
     for (std::int64_t r = 0; r < rows; ++r) {
@@ -56,10 +61,10 @@ void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const
       compute.kernels->silu_multiply(h, up_.data() + r * width + begin, end - begin, compute.precision, h);
     }
   });
-  compute.team->for_each((hidden + kOutputsPerTask - 1) / kOutputsPerTask, [&](std::int64_t task) {
+  compute.team->for_each(whole(hidden, kOutputsPerTask), [&](std::int64_t task) {
     const std::int64_t begin = task * kOutputsPerTask;
     const std::int64_t end = std::min(hidden, begin + kOutputsPerTask);
-    compute.kernels->gemm({.x = gate_.data(), .x_stride = width, .rows = rows, .w = expert.down.data(), .k = width,
+    compute.kernels->gemm({.x = gate_.data(), .x_stride = width, .rows = rows, .w = expert.down.row(0), .k = width,
                            .n_begin = begin, .n_end = end, .y = y_.data(), .y_stride = hidden});
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto& a = assignments[size(r)];

@@ -6,6 +6,7 @@
 #include "cluster/expert_work.h"
 #include "experts/expert_weights.h"
 #include "experts/linear.h"
+#include "experts/panel_experts.h"
 
 namespace unmask::experts {
 
@@ -23,6 +24,7 @@ class GroupedExperts {
   void run_one(const Compute& compute, const Expert& expert, const cluster::ExpertWork& work,
                std::span<const cluster::Assignment> assignments);
 
+  PanelExperts panels_;        ///< where weights are in panels; else:
   AlignedBuffer<float> x_;     ///< [rows of the expert, hidden]
   AlignedBuffer<float> gate_;  ///< [rows, width], then silu(gate) * up
   AlignedBuffer<float> up_;    ///< [rows, width]

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/random.h"
+#include "experts/linear.h"
 
 namespace unmask::experts {
 namespace {
@@ -60,6 +61,30 @@ KernelCheck check_gemm(const KernelFamily& family, std::int64_t rows, std::int64
   return c;
 }
 
+/// The same through linear() on packed weights, with a team.
+KernelCheck check_panels(const KernelFamily& family, std::int64_t rows, std::int64_t outputs, std::int64_t k) {
+  const auto x = random_values(rows * k, 1);
+  const auto w = random_values(outputs * k, 2);
+  Matrix weights(outputs, k);
+  std::transform(w.begin(), w.end(), weights.data(), to_bfloat16);
+  weights.pack();
+  ThreadTeam team(2);
+  const Compute compute{&family, &team, Precision::kBfloat16};
+  std::vector<float> y(size(rows * outputs)), alone(size(outputs));
+  linear(compute, x.data(), rows, weights, y.data());
+  KernelCheck c{format("panels {} x {} x {}", rows, outputs, k), 0, kEpsilon * static_cast<double>(2 * k + 32)};
+  for (std::int64_t r = 0; r < rows; ++r) {
+    linear(compute, x.data() + r * k, 1, weights, alone.data());
+    if (std::memcmp(alone.data(), y.data() + r * outputs, size(outputs) * sizeof(float)) != 0) {
+      c.difference = INFINITY;
+    }
+    for (std::int64_t n = 0; n < outputs; ++n) {
+      c.difference = std::max(c.difference, std::abs(dot(x.data() + r * k, w.data() + n * k, k) - double{y[size(r * outputs + n)]}));
+    }
+  }
+  return c;
+}
+
 KernelCheck check_norm(const KernelFamily& family, std::int64_t cols) {
   const auto x = random_values(cols, 3);
   const auto weight = random_values(cols, 4);
@@ -74,15 +99,19 @@ KernelCheck check_norm(const KernelFamily& family, std::int64_t cols) {
   return c;
 }
 
-KernelCheck check_attention(const KernelFamily& family, std::int64_t keys, std::int64_t head_dim) {
+KernelCheck check_attention(const KernelFamily& family, std::int64_t keys, std::int64_t head_dim, Precision precision) {
   const auto q = random_values(2 * head_dim, 5);
   const auto k = random_values(keys * head_dim, 6);
   const auto v = random_values(keys * head_dim, 7);
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   std::vector<float> out(size(2 * head_dim));
   family.attend({.q = q.data(), .q_stride = head_dim, .rows = 2, .k = k.data(), .v = v.data(), .kv_stride = head_dim,
-                 .num_keys = keys, .head_dim = head_dim, .scale = scale, .precision = Precision::kFloat32, .out = out.data()});
+                 .num_keys = keys, .head_dim = head_dim, .scale = scale, .precision = precision, .out = out.data()});
   KernelCheck c{format("attend {} keys of {}", keys, head_dim), 0, kEpsilon * static_cast<double>(4 * (keys + head_dim) + 64)};
+  if (precision == Precision::kBfloat16) {
+    c.what += " in bf16";
+    c.bound += 3 * 0x1p-9;  // values are below 1: weights may be rounded above and below the line, and the result is
+  }
   for (std::int64_t r = 0; r < 2; ++r) {
     std::vector<float> weight(size(keys));
     double total = 0;
@@ -161,6 +190,14 @@ std::vector<KernelCheck> check_kernels(const KernelFamily& family) {
   std::vector<KernelCheck> checks;
   for (const auto [rows, outputs, k] : {std::array<std::int64_t, 3>{1, 1, 1}, {1, 5, 16}, {7, 9, 48}, {33, 31, 80}, {70, 17, 131}}) {
     checks.push_back(check_gemm(family, rows, outputs, k));
+    if (family.panels != nullptr) {
+      checks.push_back(check_panels(family, rows, outputs, k));
+    }
+  }
+  for (const auto [rows, outputs, k] : {std::array<std::int64_t, 3>{16, 64, 256}, {17, 100, 288}, {300, 80, 320}}) {
+    if (family.panels != nullptr) {  // enough panels and tiles for every way through the walk
+      checks.push_back(check_panels(family, rows, outputs, k));
+    }
   }
   for (const std::int64_t cols : {1, 16, 80, 131}) {
     checks.push_back(check_norm(family, cols));
@@ -169,8 +206,10 @@ std::vector<KernelCheck> check_kernels(const KernelFamily& family) {
     checks.push_back(check_summary(family, cols));
   }
   for (const std::int64_t keys : {1, 63, 64, 65, 200}) {
-    checks.push_back(check_attention(family, keys, 16));
-    checks.push_back(check_attention(family, keys, 22));
+    for (const std::int64_t head_dim : {16, 22, 128}) {
+      checks.push_back(check_attention(family, keys, head_dim, Precision::kFloat32));
+      checks.push_back(check_attention(family, keys, head_dim, Precision::kBfloat16));
+    }
   }
   return checks;
 }

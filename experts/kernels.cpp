@@ -10,20 +10,22 @@
 namespace unmask::experts {
 
 std::span<const KernelFamily* const> kernel_families() {
-  static const std::array<const KernelFamily*, 3> families = {&cpu::avx512_family(), &cpu::avx2_family(),
+  static const std::array<const KernelFamily*, 4> families = {&cpu::amx_family(), &cpu::avx512_family(), &cpu::avx2_family(),
                                                               &cpu::portable_family()};
   return families;
 }
 
-const KernelFamily& choose_kernel_family(std::string_view name) {
+const KernelFamily& choose_kernel_family(std::string_view name, Precision precision) {
   std::string known;
   for (const KernelFamily* family : kernel_families()) {
-    if (name == "auto" && family->supported()) {
+    if (name == "auto" && family->serves(precision) && family->supported()) {
       return *family;
     }
     if (name == family->name) {
       require(family->supported(), ExitCode::kUsage,
               "kernel family {} needs {}, which this processor does not have; use --kernel auto", name, family->needs);
+      require(family->serves(precision), ExitCode::kUsage,
+              "kernel family {} multiplies bf16 values, but f32 is asked for; use --kernel auto, or --dtype bf16", name);
       return *family;
     }
     known += format("{}{}", known.empty() ? "" : ", ", family->name);

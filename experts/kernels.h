@@ -7,6 +7,8 @@
 
 #include "base/bfloat16.h"
 #include "base/types.h"
+#include "cluster/expert_work.h"
+#include "experts/matrix.h"
 
 namespace unmask::experts {
 
@@ -74,6 +76,62 @@ struct TileProblem {
   std::span<const TokenId> skip;
 };
 
+/// Rows on their way into panel products: rounded to bfloat16, as tiles [rows / 16][k / 32][16 rows][32 k] padded with zeros.
+struct RowTilesProblem {
+  const float* x;                        ///< [.., k], stride x_stride
+  std::int64_t x_stride;
+  const cluster::Assignment* picked;     ///< which rows of x, in this order; null: the first `rows`
+  std::int64_t rows, k;
+  bfloat16* tiles;
+};
+
+/// The part of a panel product that all have in common: `rows` rows of row tiles, k inputs, panels [0, num_panels) from the
+/// given ones on (Layout::kPanels). `next...` is what the same thread will multiply after this, to be prefetched; or null.
+struct PanelWalk {
+  const bfloat16* x;
+  std::int64_t rows, k;
+  std::int64_t num_panels;
+};
+
+/// y[r, n] = sum over k of x[r, k] * w[n, k], for the walk's rows and `num_outputs` outputs from the first panel's first.
+struct PanelGemmProblem {
+  PanelWalk walk;
+  const bfloat16* w;
+  const bfloat16* next_w;
+  std::int64_t num_outputs;
+  float* y;                ///< y[r * y_stride + n]
+  std::int64_t y_stride;
+};
+
+/// h = silu(gate x) * up x, rounded, straight into the row tiles of the product behind.
+struct PanelGateUpProblem {
+  PanelWalk walk;
+  const bfloat16 *gate, *up;
+  const bfloat16 *next_gate, *next_up;
+  bfloat16* h;                ///< row tiles of all `width` values; this call fills those of its panels
+  std::int64_t width;
+  std::int64_t first_panel;   ///< of h
+};
+
+/// slots[picked[r].slot, n] += round(picked[r].weight * sum over k of x[r, k] * w[n, k]).
+struct PanelAddProblem {
+  PanelWalk walk;
+  const bfloat16* w;
+  const bfloat16* next_w;
+  std::int64_t num_outputs;
+  const cluster::Assignment* picked;  ///< one per row
+  float* slots;                       ///< slots[slot * stride + n]
+  std::int64_t slots_stride;
+};
+
+/// Matrix products of families that take weights in panels and inputs in bfloat16.
+struct PanelKernels {
+  void (*tile_rows)(const RowTilesProblem&);
+  void (*gemm)(const PanelGemmProblem&);
+  void (*gate_up)(const PanelGateUpProblem&);
+  void (*add_down)(const PanelAddProblem&);
+};
+
 /// One implementation of every kernel for some instruction set. Within a family a row's result depends on nothing but the
 /// row: not on how many rows are beside it, nor on how a team divides the work. Functions are reentrant.
 struct KernelFamily {
@@ -81,7 +139,8 @@ struct KernelFamily {
   std::string_view needs;  ///< processor features, for people
   bool (*supported)();     ///< on this processor
 
-  void (*gemm)(const GemmProblem&);
+  const PanelKernels* panels;  ///< null: weights stay in rows; else those of large products are packed (Matrix::pack)
+  void (*gemm)(const GemmProblem&);  ///< of weights in rows
   void (*rms_norm)(const NormProblem&);
   void (*attend)(const AttentionProblem&);
   /// h[i] = round(gate[i] / (1 + exp(-gate[i])) * up[i]) for i < count.
@@ -92,13 +151,19 @@ struct KernelFamily {
   void (*add_weighted)(float weight, const float* x, std::int64_t count, float* y);
   TileSummary (*summarise)(const TileProblem&);
   float (*exponential)(float);
+
+  /// Panel products round their inputs, so they cannot serve the parity mode.
+  bool serves(Precision precision) const { return panels == nullptr || precision == Precision::kBfloat16; }
 };
 
 /// All families of this build, best first; the last one is the plainest and runs everywhere.
 std::span<const KernelFamily* const> kernel_families();
 
-/// "auto": the first family that this processor supports; else the family of that name. Throws Error(kUsage) for an unknown
-/// or unsupported name, saying what there is.
-const KernelFamily& choose_kernel_family(std::string_view name);
+/// "auto": the first family that this processor supports and that serves the precision; else the family of that name.
+/// Throws Error(kUsage) for a name that is unknown, unsupported or of no use here, saying what there is.
+const KernelFamily& choose_kernel_family(std::string_view name, Precision precision);
+
+/// How the family takes the weights of large products.
+inline Layout layout_of(const KernelFamily& family) { return family.panels == nullptr ? Layout::kRows : Layout::kPanels; }
 
 }  // namespace unmask::experts

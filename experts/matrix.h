@@ -2,30 +2,68 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 
-#include "base/aligned_buffer.h"
 #include "base/bfloat16.h"
+#include "base/error.h"
 
 namespace unmask::experts {
 
-/// A weight matrix [rows = outputs, cols = inputs], bfloat16, row-major without padding, as a checkpoint stores it.
+/// The order of a matrix in memory.
+///   kRows:   as a checkpoint stores it, row-major without padding.
+///   kPanels: [rows / 16][cols / 32] tiles of [16 pairs of cols][16 rows][2], as AMX takes them: a panel of 16 rows is one
+///            stream of bytes. Rows and columns are padded with zeros to whole tiles.
+enum class Layout { kRows, kPanels };
+
+constexpr std::int64_t kPanelRows = 16;
+constexpr std::int64_t kTileCols = 32;
+
+/// How many whole tiles or panels hold `count`.
+constexpr std::int64_t whole(std::int64_t count, std::int64_t each) { return (count + each - 1) / each; }
+
+/// A bfloat16 weight matrix [rows = outputs, cols = inputs]. It begins as kRows with room for either layout; large ones ask
+/// for transparent huge pages.
 class Matrix {
  public:
   Matrix() = default;
-  Matrix(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols), data_(rows * cols) {}
+  /// Throws std::bad_alloc.
+  Matrix(std::int64_t rows, std::int64_t cols);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
+  Layout layout() const { return layout_; }
+  /// Without padding.
   std::int64_t bytes() const { return rows_ * cols_ * static_cast<std::int64_t>(sizeof(bfloat16)); }
-  bfloat16* data() { return data_.data(); }
-  const bfloat16* data() const { return data_.data(); }
-  bfloat16* row(std::int64_t r) { return data_.data() + r * cols_; }
-  const bfloat16* row(std::int64_t r) const { return data_.data() + r * cols_; }
+  bfloat16* data() { return data_.get(); }
+  const bfloat16* data() const { return data_.get(); }
+
+  /// Row r of a matrix in rows.
+  bfloat16* row(std::int64_t r) { return checked(Layout::kRows) + r * cols_; }
+  const bfloat16* row(std::int64_t r) const { return checked(Layout::kRows) + r * cols_; }
+
+  /// Rows 16 p to 16 p + 15 of a matrix in panels.
+  const bfloat16* panel(std::int64_t p) const { return checked(Layout::kPanels) + p * panel_size(); }
+  std::int64_t num_panels() const { return whole(rows_, kPanelRows); }
+  /// Elements of one panel.
+  std::int64_t panel_size() const { return whole(cols_, kTileCols) * kTileCols * kPanelRows; }
+
+  /// Turns rows into panels in place, from the last panel to the first, through a buffer of one panel.
+  void pack();
 
  private:
+  struct Free {
+    void operator()(bfloat16* p) const { std::free(p); }
+  };
+  bfloat16* checked(Layout wanted) const {
+    UNMASK_CHECK(layout_ == wanted, "matrix {} x {} has the layout of another kernel family", rows_, cols_);
+    return data_.get();
+  }
+
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
-  AlignedBuffer<bfloat16> data_;
+  Layout layout_ = Layout::kRows;
+  std::unique_ptr<bfloat16, Free> data_;
 };
 
 }  // namespace unmask::experts

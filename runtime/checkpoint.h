@@ -24,6 +24,12 @@ struct LoadProgress {
   double seconds = 0;
 };
 
+struct LoadOptions {
+  /// Of all matrices but the embedding, whose rows are looked up, and the routers, whose inputs are not rounded.
+  experts::Layout layout = experts::Layout::kRows;
+  std::function<void(const LoadProgress&)> progress = {};  ///< called from the calling thread now and then
+};
+
 struct LoadResult {
   ModelWeights weights;
   std::uint64_t bytes_read = 0;         ///< tensor bytes this rank read from files
@@ -53,9 +59,8 @@ class Checkpoint {
   std::uint64_t tensor_bytes() const;
 
   /// Reads this rank's weights with pread on all members of the team; checks that every value is finite.
-  /// `progress` is called from the calling thread now and then. Throws Error(kBadInput) or Error(kIo).
-  LoadResult load(const cluster::Placement& placement, Rank rank, ThreadTeam& team,
-                  const std::function<void(const LoadProgress&)>& progress = {}) const;
+  /// A matrix is packed by whoever read its last piece. Throws Error(kBadInput) or Error(kIo).
+  LoadResult load(const cluster::Placement& placement, Rank rank, ThreadTeam& team, const LoadOptions& options = {}) const;
 
   struct Impl;
 

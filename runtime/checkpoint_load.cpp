@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <atomic>
+#include <unordered_map>
 
 #include "base/aligned_buffer.h"
 #include "base/clock.h"
@@ -49,8 +50,51 @@ std::uint64_t total_bytes(const std::vector<Transfer>& transfers) {
   return sum;
 }
 
+/// The matrices to be packed, each once all of its pieces are there.
+class Packer {
+ public:
+  Packer(ModelWeights& weights, const std::vector<Transfer>& pieces, experts::Layout layout) {
+    if (layout == experts::Layout::kRows) {
+      return;
+    }
+    add(weights.head);
+    for (LayerWeights& layer : weights.layers) {
+      for (experts::Matrix* m : {&layer.q_proj, &layer.k_proj, &layer.v_proj, &layer.o_proj}) {
+        add(*m);
+      }
+      for (experts::Expert& expert : layer.experts) {
+        add(expert.gate);
+        add(expert.up);
+        add(expert.down);
+      }
+    }
+    for (const Transfer& piece : pieces) {
+      if (const auto found = matrices_.find(piece.whole_matrix); found != matrices_.end()) {
+        ++found->second.pieces_left;
+      }
+    }
+  }
+
+  void piece_is_there(const Transfer& piece) {
+    const auto found = matrices_.find(piece.whole_matrix);
+    if (found != matrices_.end() && found->second.pieces_left.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      found->second.matrix->pack();
+    }
+  }
+
+ private:
+  struct Waiting {
+    experts::Matrix* matrix;
+    std::atomic<std::int64_t> pieces_left = 0;
+  };
+  void add(experts::Matrix& m) { matrices_.try_emplace(m.data()).first->second.matrix = &m; }
+
+  std::unordered_map<const bfloat16*, Waiting> matrices_;
+};
+
 /// Reads all pieces on all members of the team. The first failure stops all of them.
-void read_all(const std::vector<Transfer>& pieces, ThreadTeam& team, const std::function<void(const LoadProgress&)>& progress) {
+void read_all(const std::vector<Transfer>& pieces, ThreadTeam& team, Packer& packer,
+              const std::function<void(const LoadProgress&)>& progress) {
   const Stopwatch watch;
   const std::uint64_t bytes_total = total_bytes(pieces);
   std::atomic<std::size_t> next = 0;
@@ -64,6 +108,7 @@ void read_all(const std::vector<Transfer>& pieces, ThreadTeam& team, const std::
         if (const auto position = read_piece(pieces[i], staging)) {
           refuse_value(pieces[i], *position);
         }
+        packer.piece_is_there(pieces[i]);
         bytes_read += pieces[i].num_bytes();
         if (member == 0 && progress && watch.seconds() - told_at >= kProgressSeconds) {
           told_at = watch.seconds();
@@ -91,7 +136,7 @@ std::uint64_t count_rounded(const std::vector<Transfer>& transfers) {
 }  // namespace
 
 LoadResult Checkpoint::load(const cluster::Placement& placement, Rank rank, ThreadTeam& team,
-                            const std::function<void(const LoadProgress&)>& progress) const {
+                            const LoadOptions& options) const {
   require(placement.num_experts() == impl_->config.num_experts, ExitCode::kUsage,
           "the placement is for {} experts, but {} has {} in each layer", placement.num_experts(), impl_->folder.string(),
           impl_->config.num_experts);
@@ -102,7 +147,9 @@ LoadResult Checkpoint::load(const cluster::Placement& placement, Rank rank, Thre
     for (const auto& file : impl_->files.files) {
       file->file.expect_sequential_reads();
     }
-    read_all(cut_into_pieces(plan.transfers, kPieceBytes), team, progress);
+    const auto pieces = cut_into_pieces(plan.transfers, kPieceBytes);
+    Packer packer(plan.weights, pieces, options.layout);
+    read_all(pieces, team, packer, options.progress);
     return {.weights = std::move(plan.weights),
             .bytes_read = total_bytes(plan.transfers),
             .num_rounded = count_rounded(plan.transfers)};

@@ -61,7 +61,9 @@ class Planner {
   }
   void part(const TensorSlot& slot, std::int64_t first, experts::Matrix& target, std::int64_t rows, std::int64_t cols) {
     target = experts::Matrix(rows, cols);
-    transfer(slot, first, rows * cols).matrix = target.data();
+    Transfer& part = transfer(slot, first, rows * cols);
+    part.matrix = target.data();
+    part.whole_matrix = target.data();
   }
   void matrix(const TensorSlot& slot, experts::Matrix& target) {
     part(slot, 0, target, narrow<std::int64_t>(slot.shape[0]), narrow<std::int64_t>(slot.shape[1]));

@@ -19,6 +19,7 @@ struct Transfer {
   std::int64_t first_element = 0;   ///< of the tensor, for messages
   std::int64_t num_elements = 0;
   bfloat16* matrix = nullptr;
+  const bfloat16* whole_matrix = nullptr;  ///< where the matrix of which this is a part begins
   float* norm = nullptr;
 
   std::uint64_t num_bytes() const { return static_cast<std::uint64_t>(num_elements) * bytes_of(type); }

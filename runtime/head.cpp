@@ -56,7 +56,6 @@ experts::TileSummary merge(const experts::TileSummary& left, const experts::Tile
 std::vector<RowSummary> Head::summarise(std::span<const float> rows, std::span<const HeadQuery> queries) {
   const auto count = static_cast<std::int64_t>(queries.size());
   const std::int64_t vocab = weight_.rows();
-  const std::int64_t hidden = weight_.cols();
   const std::int64_t num_tiles = (vocab + kTile - 1) / kTile;
   std::vector<RowSummary> results(queries.size());
   for (std::size_t r = 0; r < queries.size(); ++r) {
@@ -65,15 +64,15 @@ std::vector<RowSummary> Head::summarise(std::span<const float> rows, std::span<c
   std::vector<experts::TileSummary> tiles(size(count * num_tiles));
   std::vector<Sample> samples(std::any_of(queries.begin(), queries.end(), [](const auto& q) { return q.noise.has_value(); })
                                   ? tiles.size() : 0);
+  const experts::LinearInput input(compute_, rows.data(), count, weight_);
   compute_.team->for_each(num_tiles, [&](std::int64_t tile) {
     const std::int64_t begin = tile * kTile;
     const std::int64_t end = std::min(vocab, begin + kTile);
     std::vector<float> logits(size(kRowsAtOnce * (end - begin)));
     for (std::int64_t first = 0; first < count; first += kRowsAtOnce) {
       const std::int64_t piece = std::min(kRowsAtOnce, count - first);
-      compute_.kernels->gemm({.x = rows.data() + first * hidden, .x_stride = hidden, .rows = piece,
-                              .w = weight_.row(begin), .k = hidden, .n_begin = 0, .n_end = end - begin,
-                              .y = logits.data(), .y_stride = end - begin});
+      input.multiply({.row_begin = first, .row_end = first + piece, .n_begin = begin, .n_end = end, .y = logits.data(),
+                      .y_stride = end - begin});
       for (std::int64_t r = first; r < first + piece; ++r) {
         const float* row = logits.data() + (r - first) * (end - begin);
         const auto& query = queries[size(r)];

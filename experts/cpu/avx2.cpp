@@ -29,7 +29,7 @@ bool supported() {
 
 const KernelFamily& avx2_family() {
   static const KernelFamily family = {
-      .name = "avx2", .needs = "AVX2 and FMA", .supported = supported, .gemm = gemm, .rms_norm = rms_norm,
+      .name = "avx2", .needs = "AVX2 and FMA", .supported = supported, .panels = nullptr, .gemm = gemm, .rms_norm = rms_norm,
       .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
       .summarise = summarise, .exponential = exponential_of};
   return family;

@@ -5,6 +5,7 @@
 
 namespace unmask::experts::cpu {
 
+const KernelFamily& amx_family();
 const KernelFamily& avx512_family();
 const KernelFamily& avx2_family();
 const KernelFamily& portable_family();

@@ -28,7 +28,7 @@ bool supported() {
 
 const KernelFamily& portable_family() {
   static const KernelFamily family = {
-      .name = "portable", .needs = "nothing beyond the base instruction set", .supported = supported, .gemm = gemm, .rms_norm = rms_norm,
+      .name = "portable", .needs = "nothing beyond the base instruction set", .supported = supported, .panels = nullptr, .gemm = gemm, .rms_norm = rms_norm,
       .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
       .summarise = summarise, .exponential = exponential_of};
   return family;

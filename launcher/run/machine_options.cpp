@@ -12,11 +12,11 @@
 namespace unmask::launcher {
 namespace {
 
-/// The names of the families that this processor can run, each between blanks.
-std::string supported_names() {
+/// The names of the families that this processor can run for the precision, each between blanks.
+std::string supported_names(experts::Precision precision) {
   std::string names = " ";
   for (const experts::KernelFamily* family : experts::kernel_families()) {
-    names += family->supported() ? std::string(family->name) + " " : "";
+    names += family->serves(precision) && family->supported() ? std::string(family->name) + " " : "";
   }
   return names;
 }
@@ -41,15 +41,15 @@ cluster::Placement read_placement(const std::string& option, std::int64_t num_ex
   return cluster::Placement(std::move(owner), num_ranks);
 }
 
-const experts::KernelFamily& agree_on_kernels(const Job& job) {
+const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision) {
   const std::string wanted = job.options().text("kernel");
   const experts::KernelFamily* mine = nullptr;
-  agreed(job.comm, [&] { mine = &experts::choose_kernel_family(wanted); });
+  agreed(job.comm, [&] { mine = &experts::choose_kernel_family(wanted, precision); });
   if (wanted != "auto") {
     return *mine;
   }
   std::vector<std::string> names;
-  for (const auto& bytes : job.comm.all_gather(ByteWriter().put(supported_names()).take())) {
+  for (const auto& bytes : job.comm.all_gather(ByteWriter().put(supported_names(precision)).take())) {
     names.push_back(ByteReader(bytes).get_text());
   }
   for (const experts::KernelFamily* family : experts::kernel_families()) {

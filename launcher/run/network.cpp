@@ -20,7 +20,7 @@ Network::Network(const Job& job, const Options& options) : job_(job), precision_
     team_ = std::make_unique<ThreadTeam>(num_threads);
   });
   require_same_everywhere(job, checkpoint_->fingerprint());
-  kernels_ = &agree_on_kernels(job);
+  kernels_ = &agree_on_kernels(job, precision_);
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
   }
@@ -55,8 +55,9 @@ void Network::load() {
   const Stopwatch clock;
   agreed(job_.comm, [&] {
     LoadProgressLine progress(job_.log);
-    loaded_.emplace(checkpoint_->load(*placement_, job_.comm.rank(), *team_,
-                                      [&](const runtime::LoadProgress& now) { progress.show(now); }));
+    loaded_.emplace(checkpoint_->load(
+        *placement_, job_.comm.rank(), *team_,
+        {.layout = experts::layout_of(*kernels_), .progress = [&](const runtime::LoadProgress& now) { progress.show(now); }}));
     progress.close();
   });
   job_.comm.set_deadline({std::chrono::duration<double>(job_.options().real("watchdog"))});

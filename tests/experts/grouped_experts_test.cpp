@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -23,13 +24,15 @@ Matrix random_matrix(std::int64_t rows, std::int64_t cols, std::mt19937& random)
 struct Case {
   int threads;
   std::int64_t rows;
+  std::int64_t width = 80;
 };
 
 class GroupedExpertsTest : public testing::TestWithParam<Case> {};
 
 /// Slots against the slowest obvious code, in double precision; and bit for bit the same for any team.
 TEST_P(GroupedExpertsTest, MatchesObviousLoops) {
-  constexpr std::int64_t kHidden = 48, kWidth = 80, kExperts = 5;
+  constexpr std::int64_t kHidden = 48, kExperts = 5;
+  const std::int64_t kWidth = GetParam().width;
   std::mt19937 random(11);
   ExpertWeights experts;
   for (int e = 0; e < kExperts; ++e) {
@@ -53,7 +56,7 @@ TEST_P(GroupedExpertsTest, MatchesObviousLoops) {
   std::vector<double> expected(size(rows * kHidden));
   for (const auto& a : assignments) {
     const Expert& expert = experts[a.expert.at()];
-    std::vector<double> h(kWidth);
+    std::vector<double> h(size(kWidth));
     for (std::int64_t i = 0; i < kWidth; ++i) {
       double g = 0, u = 0;
       for (std::int64_t k = 0; k < kHidden; ++k) {
@@ -76,9 +79,27 @@ TEST_P(GroupedExpertsTest, MatchesObviousLoops) {
   }
 
   ThreadTeam team(GetParam().threads), alone(1);
-  const KernelFamily& kernels = choose_kernel_family("auto");
   GroupedExperts grouped, reference;
-  for (const auto& [precision, bound] : {std::pair{Precision::kFloat32, 1e-5}, {Precision::kBfloat16, 2e-2}}) {
+  // Families that take rows come first: weights are packed once, in place.
+  std::vector<const KernelFamily*> families(kernel_families().rbegin(), kernel_families().rend());
+  std::erase_if(families, [](const KernelFamily* family) { return !family->supported(); });
+  std::vector<std::tuple<const KernelFamily*, Precision, double>> runs;
+  for (const KernelFamily* family : families) {
+    for (const auto& [precision, bound] : {std::pair{Precision::kFloat32, 1e-5}, {Precision::kBfloat16, 2e-2}}) {
+      if (family->serves(precision)) {
+        runs.emplace_back(family, precision, bound);
+      }
+    }
+  }
+  for (const auto& [family, precision, bound] : runs) {
+    const KernelFamily& kernels = *family;
+    for (Expert& expert : experts) {
+      for (Matrix* m : {&expert.gate, &expert.up, &expert.down}) {
+        if (m->layout() != layout_of(kernels)) {
+          m->pack();
+        }
+      }
+    }
     const auto slots = grouped.run({&kernels, &team, precision}, experts, kHidden, work);
     ASSERT_EQ(slots.size(), expected.size());
     for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -89,11 +110,12 @@ TEST_P(GroupedExpertsTest, MatchesObviousLoops) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, GroupedExpertsTest, testing::Values(Case{1, 0}, Case{1, 1}, Case{2, 9}, Case{3, 40}));
+INSTANTIATE_TEST_SUITE_P(Sizes, GroupedExpertsTest, testing::Values(Case{1, 0}, Case{1, 1}, Case{2, 9}, Case{3, 40}, Case{2, 600, 96},
+                                                                          Case{1, 33, 16}));
 
 TEST(Router, TakesTheLowestOfEqualScoresAndRenormalises) {
   ThreadTeam team(2);
-  const Compute compute{&choose_kernel_family("auto"), &team, Precision::kFloat32};
+  const Compute compute{&choose_kernel_family("auto", Precision::kFloat32), &team, Precision::kFloat32};
   Matrix weight(4, 2);
   const float values[] = {1, 0, 2, 0, 2, 0, 2, 0};  // logits 1, 2, 2, 2 for x = (1, 0)
   std::transform(std::begin(values), std::end(values), weight.data(), to_bfloat16);

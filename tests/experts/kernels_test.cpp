@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "experts/kernel_check.h"
+#include "experts/linear.h"
 
 namespace unmask::experts {
 namespace {
@@ -30,7 +31,24 @@ TEST_P(KernelsTest, AgreeWithDoublePrecision) {
   }
 }
 
-TEST_P(KernelsTest, ForcedByNameIsTheOneThatRuns) { EXPECT_EQ(&choose_kernel_family(GetParam()->name), GetParam()); }
+TEST_P(KernelsTest, ForcedByNameIsTheOneThatRuns) { 
+  EXPECT_EQ(&choose_kernel_family(GetParam()->name, Precision::kBfloat16), GetParam());
+}
+
+TEST_P(KernelsTest, ServesFloat32OrSaysThatItDoesNot) {
+  if (GetParam()->serves(Precision::kFloat32)) {
+    EXPECT_EQ(&choose_kernel_family(GetParam()->name, Precision::kFloat32), GetParam());
+    return;
+  }
+  EXPECT_NE(&choose_kernel_family("auto", Precision::kFloat32), GetParam());
+  try {
+    choose_kernel_family(GetParam()->name, Precision::kFloat32);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ExitCode::kUsage);
+    EXPECT_NE(std::string(e.what()).find("f32"), std::string::npos);
+  }
+}
 
 /// Every row count from 1 to 70, random neighbours: a row's product never changes, bit for bit.
 TEST_P(KernelsTest, RowsDoNotDependOnTheirNeighbours) {
@@ -54,6 +72,89 @@ TEST_P(KernelsTest, RowsDoNotDependOnTheirNeighbours) {
       expected = got;
     }
     EXPECT_EQ(std::memcmp(got.data(), expected.data(), kOutputs * sizeof(float)), 0) << "among " << rows << " rows";
+  }
+}
+
+/// The same as the family stores the weights of large products, for teams of 1 to 3; and pieces of it, as the head asks.
+TEST_P(KernelsTest, ProductsDoNotDependOnNeighboursTeamsOrPieces) {
+  constexpr std::int64_t kInputs = 335, kOutputs = 147;
+  std::mt19937 random(6);
+  std::normal_distribution<float> normal;
+  Matrix w(kOutputs, kInputs);
+  std::generate_n(w.data(), kOutputs * kInputs, [&] { return to_bfloat16(normal(random)); });
+  if (layout_of(*GetParam()) == Layout::kPanels) {
+    w.pack();
+  }
+  std::vector<float> probe(kInputs), expected(kOutputs);
+  std::generate(probe.begin(), probe.end(), [&] { return round_to_bfloat16(normal(random)); });
+  ThreadTeam one(1), two(2), three(3);
+  linear({GetParam(), &one, Precision::kBfloat16}, probe.data(), 1, w, expected.data());
+  for (std::int64_t rows = 1; rows <= 70; ++rows) {
+    std::vector<float> x(size(rows * kInputs));
+    std::generate(x.begin(), x.end(), [&] { return round_to_bfloat16(normal(random)); });
+    const std::int64_t place = static_cast<std::int64_t>(random() % static_cast<std::uint32_t>(rows));
+    std::copy(probe.begin(), probe.end(), x.begin() + place * kInputs);
+    for (ThreadTeam* team : {&one, &two, &three}) {
+      const Compute compute{GetParam(), team, Precision::kBfloat16};
+      std::vector<float> y(size(rows * kOutputs));
+      linear(compute, x.data(), rows, w, y.data());
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), y.begin() + place * kOutputs)) << "among " << rows << " rows";
+      if (team == &two) {
+        std::vector<float> piece(size(rows * 48), NAN);
+        LinearInput(compute, x.data(), rows, w).multiply({.row_begin = 0, .row_end = rows, .n_begin = 64, .n_end = 101,
+                                                          .y = piece.data(), .y_stride = 48});
+        EXPECT_TRUE(std::equal(expected.begin() + 64, expected.begin() + 101, piece.begin() + place * 48));
+        EXPECT_TRUE(std::isnan(piece[37])) << "written beyond the piece";
+      }
+    }
+  }
+}
+
+/// Queries alone and among others, and further keys that only lie in memory: the same bits.
+TEST_P(KernelsTest, AttentionOfAQueryDoesNotDependOnTheOthers) {
+  constexpr std::int64_t kDim = 48, kRows = 70, kKeys = 135;
+  std::mt19937 random(9);
+  std::normal_distribution<float> normal;
+  const auto values = [&](std::int64_t count) {
+    std::vector<float> v(size(count));
+    std::generate(v.begin(), v.end(), [&] { return round_to_bfloat16(normal(random)); });
+    return v;
+  };
+  const auto q = values(kRows * kDim);
+  auto k = values((kKeys + 1) * kDim), v = values((kKeys + 1) * kDim);
+  std::fill(k.end() - kDim, k.end(), NAN);
+  std::fill(v.end() - kDim, v.end(), NAN);
+  for (const std::int64_t num_keys : {std::int64_t{1}, std::int64_t{64}, kKeys}) {
+    AttentionProblem a{.q = q.data(), .q_stride = kDim, .rows = kRows, .k = k.data(), .v = v.data(), .kv_stride = kDim,
+                       .num_keys = num_keys, .head_dim = kDim, .scale = 0.2F, .precision = Precision::kBfloat16, .out = nullptr};
+    std::vector<float> all(size(kRows * kDim)), alone(kDim);
+    a.out = all.data();
+    GetParam()->attend(a);
+    a.rows = 1;
+    a.out = alone.data();
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      a.q = q.data() + r * kDim;
+      GetParam()->attend(a);
+      EXPECT_TRUE(std::isfinite(alone[0]));
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), all.begin() + r * kDim)) << "row " << r << " of " << num_keys << " keys";
+    }
+  }
+}
+
+TEST_P(KernelsTest, RefusesWeightsInALayoutThatItDoesNotTake) {
+  Matrix w(16, 32);
+  std::fill_n(w.data(), 16 * 32, bfloat16{});
+  w.pack();
+  EXPECT_ANY_THROW(w.row(0));
+  ThreadTeam team(1);
+  const std::vector<float> x(32);
+  std::vector<float> y(16, 1.0F);
+  if (layout_of(*GetParam()) == Layout::kRows) {
+    EXPECT_ANY_THROW(linear({GetParam(), &team, Precision::kBfloat16}, x.data(), 1, w, y.data()));
+  } else {
+    EXPECT_ANY_THROW(linear({GetParam(), &team, Precision::kFloat32}, x.data(), 1, w, y.data()));
+    linear({GetParam(), &team, Precision::kBfloat16}, x.data(), 1, w, y.data());
+    EXPECT_EQ(y[15], 0.0F);
   }
 }
 
@@ -93,7 +194,7 @@ INSTANTIATE_TEST_SUITE_P(Families, KernelsTest, testing::ValuesIn(kernel_familie
 
 TEST(KernelTable, RefusesUnknownNamesAndListsTheKnown) {
   try {
-    choose_kernel_family("avx1024");
+    choose_kernel_family("avx1024", Precision::kBfloat16);
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ExitCode::kUsage);

@@ -157,13 +157,51 @@ TEST(Checkpoint, TheProgressEndsAtAllBytes) {
   ThreadTeam team(2);
   LoadProgress last;
   const auto caller = std::this_thread::get_id();
-  const auto loaded = checkpoint.load(Placement::even(11, 2), Rank(1), team, [&](const LoadProgress& progress) {
+  const auto loaded = checkpoint.load(Placement::even(11, 2), Rank(1), team, {.layout = experts::Layout::kRows, .progress = [&](const LoadProgress& progress) {
     EXPECT_EQ(std::this_thread::get_id(), caller);
     EXPECT_GE(progress.bytes_read, last.bytes_read);
     last = progress;
-  });
+  }});
   EXPECT_EQ(last.bytes_read, loaded.bytes_read);
   EXPECT_EQ(last.bytes_total, loaded.bytes_read);
+}
+
+/// A load in panels against a load in rows, packed here by the obvious loops; widths that are no whole tiles among them.
+void expect_packed(const experts::Matrix& packed, const experts::Matrix& rows) {
+  ASSERT_EQ(packed.layout(), experts::Layout::kPanels);
+  const std::int64_t padded_cols = packed.panel_size() / experts::kPanelRows;
+  for (std::int64_t r = 0; r < packed.num_panels() * experts::kPanelRows; ++r) {
+    for (std::int64_t c = 0; c < padded_cols; ++c) {
+      const bool inside = r < rows.rows() && c < rows.cols();
+      const auto got = packed.panel(r / 16)[c / 2 * 32 + r % 16 * 2 + c % 2];
+      ASSERT_EQ(got.bits, inside ? rows.row(r)[c].bits : 0) << r << ", " << c << " of " << rows.rows() << " x " << rows.cols();
+    }
+  }
+}
+
+TEST(Checkpoint, PacksLargeMatricesIntoPanels) {
+  for (const std::string folder : {"wide", "uneven", "plain"}) {
+    const Checkpoint checkpoint(source_path("tests/data/" + folder));
+    ThreadTeam team(3);
+    const auto placement = Placement::even(checkpoint.config().num_experts, 2);
+    const auto rows = checkpoint.load(placement, Rank(1), team).weights;
+    const auto packed = checkpoint.load(placement, Rank(1), team, {.layout = experts::Layout::kPanels, .progress = {}}).weights;
+    EXPECT_EQ(packed.embedding.layout(), experts::Layout::kRows);
+    expect_packed(packed.head, rows.head);
+    for (std::size_t i = 0; i < rows.layers.size(); ++i) {
+      const auto &a = packed.layers[i], &b = rows.layers[i];
+      EXPECT_EQ(a.router.layout(), experts::Layout::kRows);
+      expect_packed(a.q_proj, b.q_proj);
+      expect_packed(a.k_proj, b.k_proj);
+      expect_packed(a.v_proj, b.v_proj);
+      expect_packed(a.o_proj, b.o_proj);
+      for (std::size_t e = 0; e < b.experts.size(); ++e) {
+        expect_packed(a.experts[e].gate, b.experts[e].gate);
+        expect_packed(a.experts[e].up, b.experts[e].up);
+        expect_packed(a.experts[e].down, b.experts[e].down);
+      }
+    }
+  }
 }
 
 class StoredTypes : public ::testing::TestWithParam<const char*> {};

@@ -2,6 +2,7 @@
 // The golden checkpoints: logits, router counts and every decode case, against the PyTorch oracle.
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -112,6 +113,29 @@ INSTANTIATE_TEST_SUITE_P(Layouts, GoldenTest,
                            const auto& p = instance.param;
                            return p.folder + "_" + std::to_string(p.ranks) + "ranks_" + std::to_string(p.threads) + "threads_" + p.kernel;
                          });
+
+/// Rounding costs at most two of the sixty right answers, with each decoder.
+TEST(Demo, Bfloat16KeepsTheRightAnswers) {
+  auto cases = read_decode_cases(kData / "demo/decode.json");
+  std::erase_if(cases, [](const auto& c) { return c.request.options.cache != runtime::CachePolicy::kNone; });
+  std::vector<runtime::Request> requests;
+  std::transform(cases.begin(), cases.end(), std::back_inserter(requests), [](const auto& c) { return c.request; });
+  const JobResult result = run_job(kDemo, {.num_threads = 2, .precision = experts::Precision::kBfloat16}, requests);
+  std::map<runtime::DecoderKind, int> right, kept;
+  for (const auto& c : cases) {
+    const auto& answer = result.answers.at(c.request.number);
+    ASSERT_FALSE(answer.error) << answer.error->what();
+    const bool was_right = c.text == c.answer;
+    const auto told = std::min(answer.text_tokens + 1, std::ssize(answer.tokens));  // with the end, if it is there
+    right[c.request.options.decoder] += was_right ? 1 : 0;
+    kept[c.request.options.decoder] += was_right && std::equal(answer.tokens.begin(), answer.tokens.begin() + told, c.tokens.begin()) ? 1 : 0;
+  }
+  EXPECT_EQ(right.size(), 3U);  // steps, threshold, hierarchy
+  for (const auto& [decoder, count] : right) {
+    EXPECT_GE(count, 40);
+    EXPECT_GE(kept[decoder], count - 2);
+  }
+}
 
 TEST(Demo, SixtyQuestionsAreExact) {
   expect_decodes(kDemo, kData / "demo/decode.json", {.num_ranks = 2, .num_threads = 1}, 420);

@@ -23,7 +23,7 @@ class HeadTest : public testing::TestWithParam<int> {
     std::generate_n(weight.data(), kVocab * kHidden, [&] { return to_bfloat16(normal(random)); });
   }
 
-  experts::Compute compute() { return {&experts::choose_kernel_family("auto"), &team, experts::Precision::kFloat32}; }
+  experts::Compute compute() { return {&experts::choose_kernel_family("auto", experts::Precision::kFloat32), &team, experts::Precision::kFloat32}; }
 
   std::vector<float> random_rows(std::int64_t count) {
     std::normal_distribution<float> normal;

@@ -47,7 +47,7 @@ class LayoutTest : public testing::TestWithParam<std::tuple<std::string, experts
  protected:
   std::filesystem::path folder() const { return kData / std::get<0>(GetParam()); }
   JobOptions options(std::int64_t ranks, int threads) const {
-    return {.num_ranks = ranks, .num_threads = threads, .precision = std::get<1>(GetParam())};
+    return {.num_ranks = ranks, .num_threads = threads, .precision = std::get<1>(GetParam())};  // the best kernels for it
   }
 };
 
@@ -140,6 +140,30 @@ INSTANTIATE_TEST_SUITE_P(Checkpoints, LayoutTest,
                          [](const auto& instance) {
                            return std::get<0>(instance.param) + (std::get<1>(instance.param) == experts::Precision::kFloat32 ? "_f32" : "_bf16");
                          });
+
+/// The families that are not the best one keep the promise too, in bfloat16.
+class ForcedKernelsTest : public testing::TestWithParam<const experts::KernelFamily*> {};
+
+TEST_P(ForcedKernelsTest, SameBitsForAnyRanksThreadsAndOrder) {
+  if (!GetParam()->supported()) {
+    GTEST_SKIP() << GetParam()->name << " needs " << GetParam()->needs;
+  }
+  const auto folder = kData / "uneven";
+  auto requests = ragged_requests(folder, 5);
+  JobOptions job{.precision = experts::Precision::kBfloat16, .kernel = std::string(GetParam()->name)};
+  const JobResult reference = run_job(folder, job, requests);
+  std::reverse(requests.begin(), requests.end());
+  for (const auto& [ranks, threads] : {std::pair{1, 3}, {3, 1}, {4, 2}}) {
+    job.num_ranks = ranks;
+    job.num_threads = threads;
+    job.max_rows = 100;
+    expect_same(reference, run_job(folder, job, requests), format("{} ranks, {} threads", ranks, threads));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ForcedKernelsTest,
+                         testing::ValuesIn(experts::kernel_families().begin(), experts::kernel_families().end()),
+                         [](const auto& instance) { return std::string(instance.param->name); });
 
 TEST(Sharding, FourRanksReadAQuarterOfTheExpertBytes) {
   const auto folder = kData / "wide";

@@ -17,12 +17,13 @@ void with_network(const std::filesystem::path& folder, const JobOptions& options
   comm::threads::ThreadWorld world(options.num_ranks);
   world.run([&](comm::Communicator& comm) {
     ThreadTeam team(options.num_threads);
-    const auto loaded = checkpoint.load(placement, comm.rank(), team);
+    const auto& kernels = experts::choose_kernel_family(options.kernel, options.precision);
+    const auto loaded = checkpoint.load(placement, comm.rank(), team, {.layout = experts::layout_of(kernels)});
     const bool bf16 = options.precision == experts::Precision::kBfloat16;
     const auto exchange = comm::make_exchange(
         comm, placement, {.hidden = config.hidden, .wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
     runtime::Transformer transformer(config, loaded.weights, *exchange,
-                                     {&experts::choose_kernel_family(options.kernel), &team, options.precision});
+                                     {&kernels, &team, options.precision});
     RankParts parts{comm, transformer, config};
     body(parts);
     const std::lock_guard lock(mutex);

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/machine_limits.h"
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+
+#include "base/clock.h"
+
+namespace unmask::bench {
+namespace {
+
+struct alignas(64) TileConfig {
+  std::uint8_t palette = 1;
+  std::uint8_t start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+constexpr std::int64_t kRounds = 120000;
+constexpr double kFlopsPerRound = 4.0 * 2 * 16 * 16 * 32;
+
+/// Four independent sums, two inputs, two weights: as the kernels use the registers.
+void multiply_tiles() {
+  const TileConfig config;
+  asm volatile("ldtilecfg %0" ::"m"(config));
+  asm volatile("tilezero %tmm0\n tilezero %tmm1\n tilezero %tmm2\n tilezero %tmm3\n"
+               "tilezero %tmm4\n tilezero %tmm5\n tilezero %tmm6\n tilezero %tmm7");
+  for (std::int64_t i = 0; i < kRounds; ++i) {
+    asm volatile("tdpbf16ps %tmm6, %tmm4, %tmm0\n tdpbf16ps %tmm7, %tmm4, %tmm1\n"
+                 "tdpbf16ps %tmm6, %tmm5, %tmm2\n tdpbf16ps %tmm7, %tmm5, %tmm3");
+  }
+  asm volatile("tilerelease");
+}
+
+/// Four streams at a time: one alone does not keep the memory busy.
+std::uint64_t read(std::span<const std::byte> bytes) {
+  constexpr std::size_t kLine = 64, kAhead = 8192, kStreams = 4;
+  const std::size_t length = bytes.size() / kStreams / kLine * kLine;
+  std::uint64_t sum[8] = {};
+  for (std::size_t at = 0; at < length; at += kLine) {
+    for (std::size_t stream = 0; stream < kStreams; ++stream) {
+      const std::byte* from = bytes.data() + stream * length + at;
+      __builtin_prefetch(from + kAhead);
+      std::uint64_t words[8];
+      std::memcpy(words, from, kLine);
+      for (int i = 0; i < 8; ++i) {
+        sum[i] ^= words[i];
+      }
+    }
+  }
+  return sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+}
+
+}  // namespace
+
+double amx_peak_flops(ThreadTeam& team) {
+  const Stopwatch clock;
+  team.run([](int) { multiply_tiles(); });
+  return team.size() * static_cast<double>(kRounds) * kFlopsPerRound / clock.seconds();
+}
+
+double read_bytes_per_second(ThreadTeam& team, std::span<const std::span<const std::byte>> pieces) {
+  std::size_t bytes = 0;
+  for (const auto& piece : pieces) {
+    bytes += piece.size();
+  }
+  std::atomic<std::uint64_t> sink = 0;  // what is read must be used
+  const Stopwatch clock;
+  team.for_each(std::ssize(pieces), [&](std::int64_t i) { sink ^= read(pieces[static_cast<std::size_t>(i)]); });
+  return static_cast<double>(bytes) / clock.seconds();
+}
+
+}  // namespace unmask::bench

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "base/thread_team.h"
+
+namespace unmask::bench {
+
+/// Products and sums per second of AMX bf16 on all members of the team at once: a loop of about 10 ms without any memory.
+/// Only where the kernel family amx is supported.
+double amx_peak_flops(ThreadTeam& team);
+
+/// Bytes per second at which the team reads all of these pieces once; together they should be larger than any cache.
+double read_bytes_per_second(ThreadTeam& team, std::span<const std::span<const std::byte>> pieces);
+
+}  // namespace unmask::bench

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Included inside an anonymous namespace by amx.cpp: tile registers, and the innermost loop over k.
+//
+// Tile 0-3: sums of 16 rows x 16 outputs; 4, 5: inputs of 16 rows x 32 k; the others: weights of 16 pairs of k x 16 outputs.
+// An output's sum takes its k in ascending order in one tile, whatever blocking is chosen: a row's result never depends on
+// the rows beside it.
+
+constexpr std::int64_t kTileBytes = 1024;
+constexpr std::int64_t kLineBytes = 64;
+constexpr std::int64_t kTileLines = kTileBytes / kLineBytes;
+constexpr std::int64_t kTilesAhead = 8;  // enough to hide the memory's latency at its full speed
+
+struct TileConfig {
+  std::uint8_t palette = 1;
+  std::uint8_t start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+static_assert(sizeof(TileConfig) == 64);
+
+/// Tile registers are in use from here to the end of the scope; then they are free again, so that switching threads is cheap.
+class TileScope {
+ public:
+  TileScope() {
+    const TileConfig config;
+    asm volatile("ldtilecfg %0" ::"m"(config));
+  }
+  ~TileScope() { asm volatile("tilerelease"); }
+  TileScope(const TileScope&) = delete;
+  TileScope& operator=(const TileScope&) = delete;
+};
+
+template <int T>
+inline void tile_zero() {
+  asm volatile("tilezero %%tmm%c0" ::"i"(T));
+}
+template <int T>
+inline void tile_load(const char* p) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(kLineBytes), "i"(T) : "memory");
+}
+template <int T>
+inline void tile_store(float* p) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(kLineBytes), "i"(T) : "memory");
+}
+/// Sum += Input * Weights.
+template <int Sum, int Input, int Weights>
+inline void tile_dot() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Input), "i"(Weights));
+}
+
+/// Lines of the weights that come later, asked for while this tile is multiplied.
+struct Ahead {
+  const char* from;
+  std::int64_t lines;  ///< per tile
+};
+
+/// Near: what this thread multiplies next, into the first cache. Far: a share of the next panels, into the second.
+enum class Reach { kNear, kFar };
+
+template <Reach kReach>
+inline void prefetch(const Ahead& ahead, std::int64_t tile) {
+  if constexpr (kReach == Reach::kNear) {
+    for (std::int64_t line = 0; line < kTileLines; ++line) {
+      _mm_prefetch(ahead.from + (tile * kTileLines + line) * kLineBytes, _MM_HINT_T0);
+    }
+  } else {
+    for (std::int64_t line = 0; line < ahead.lines; ++line) {
+      _mm_prefetch(ahead.from + (tile * ahead.lines + line) * kLineBytes, _MM_HINT_T1);
+    }
+  }
+}
+
+/// R blocks of 16 rows times N panels.
+template <std::size_t R, std::size_t N, int C, Reach kReach>
+inline void multiply_column(const char* weights, const Ahead& ahead, std::int64_t tile) {
+  constexpr int kWeights = R + C < 4 ? static_cast<int>(R) + C + 4 : 7;
+  tile_load<kWeights>(weights + tile * kTileBytes);
+  prefetch<kReach>(ahead, tile);
+  tile_dot<C, 4, kWeights>();
+  if constexpr (R == 2) {
+    tile_dot<static_cast<int>(N) + C, 5, kWeights>();
+  }
+}
+
+template <std::size_t R, std::size_t N, Reach kReach>
+inline void multiply(const char* const (&x)[R], const char* const (&weights)[N], const Ahead (&ahead)[N], std::int64_t begin,
+                     std::int64_t end) {
+  for (std::int64_t tile = begin; tile < end; ++tile) {
+    tile_load<4>(x[0] + tile * kTileBytes);
+    if constexpr (R == 2) {
+      tile_load<5>(x[1] + tile * kTileBytes);
+    }
+    multiply_column<R, N, 0, kReach>(weights[0], ahead[0], tile);
+    multiply_column<R, N, 1, kReach>(weights[1], ahead[1], tile);
+    if constexpr (N == 4) {
+      multiply_column<R, N, 2, kReach>(weights[2], ahead[2], tile);
+      multiply_column<R, N, 3, kReach>(weights[3], ahead[3], tile);
+    }
+  }
+}
+
+inline void clear_sums() {
+  tile_zero<0>();
+  tile_zero<1>();
+  tile_zero<2>();
+  tile_zero<3>();
+}
+
+/// Sums as [R][N] squares of 16 x 16.
+struct Sums {
+  alignas(64) float square[4][256];
+};
+
+template <std::size_t R, std::size_t N>
+inline void store_sums(Sums& sums) {
+  tile_store<0>(sums.square[0]);
+  tile_store<1>(sums.square[1]);
+  if constexpr (R * N == 4) {
+    tile_store<2>(sums.square[2]);
+    tile_store<3>(sums.square[3]);
+  }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Included inside an anonymous namespace by amx.cpp: the walk over panels and rows that all panel products share.
+//
+//              panels, in groups of N
+//        +------+------+------+------+-----
+//   rows | 32 rows x 2 panels, or, where there are at most 16 rows, 16 rows x 4 panels
+//        +------+------+------+------+-----
+//
+// While a group is multiplied with all rows, the weights of the next one are asked for: eight tiles ahead where one pass
+// takes all rows, else a share of the next group in each pass, so that reading and multiplying overlap evenly.
+
+constexpr std::int64_t kBlockRows = 16;
+constexpr std::int64_t kBlocksAtOnce = 16;  // rows whose inputs stay in the second cache: 1 MiB at 2,048 inputs
+
+inline std::int64_t up_to(std::int64_t count, std::int64_t each) { return (count + each - 1) / each; }
+
+/// Row blocks that are multiplied with a group while it is in the cache.
+struct Blocks {
+  const char* x;
+  std::int64_t first;
+  std::int64_t count;
+  std::int64_t num_tiles;  ///< along k
+};
+
+/// Which share of the next group a pass asks for; of == 0: none, it looks some tiles ahead.
+struct Share {
+  std::int64_t number;
+  std::int64_t of;
+};
+
+template <std::size_t R, std::size_t N>
+inline void run_pass(const char* const (&x)[R], const char* const (&weights)[N], const char* const (&next)[N],
+                     std::int64_t num_tiles, Share share) {
+  clear_sums();
+  Ahead ahead[N];
+  if (share.of > 0) {
+    const std::int64_t lines = up_to(kTileLines, share.of);
+    for (std::size_t n = 0; n < N; ++n) {
+      ahead[n] = {next[n] + share.number * lines * num_tiles * kLineBytes, lines};
+    }
+    return multiply<R, N, Reach::kFar>(x, weights, ahead, 0, num_tiles);
+  }
+  const std::int64_t turn = num_tiles > kTilesAhead ? num_tiles - kTilesAhead : 0;
+  for (std::size_t n = 0; n < N; ++n) {
+    ahead[n] = {weights[n] + kTilesAhead * kTileBytes, kTileLines};
+  }
+  multiply<R, N, Reach::kNear>(x, weights, ahead, 0, turn);
+  for (std::size_t n = 0; n < N; ++n) {
+    ahead[n] = {next[n] - turn * kTileBytes, kTileLines};
+  }
+  multiply<R, N, Reach::kNear>(x, weights, ahead, turn, num_tiles);
+}
+
+/// One group of N panels with all rows, of which the first `alone` passes ask for what they need themselves; sink(first block, number of blocks, sums) takes each piece of the result.
+template <std::size_t N, class Sink>
+inline void walk_rows(const Blocks& rows, const char* const (&weights)[N], const char* const (&next)[N], std::int64_t alone,
+                      const Sink& sink) {
+  constexpr auto kAtOnce = static_cast<std::int64_t>(4 / N);
+  const std::int64_t num_passes = up_to(rows.count, kAtOnce);
+  Sums sums;
+  for (std::int64_t pass = 0; pass < num_passes; ++pass) {
+    const std::int64_t block = pass * kAtOnce;
+    const char* x = rows.x + block * rows.num_tiles * kTileBytes;
+    const Share share = pass < alone ? Share{0, 0} : Share{pass - alone, num_passes - alone};
+    if constexpr (N == 2) {
+      if (block + 1 < rows.count) {
+        run_pass<2, 2>({x, x + rows.num_tiles * kTileBytes}, weights, next, rows.num_tiles, share);
+        store_sums<2, 2>(sums);
+        sink(rows.first + block, 2, sums);
+        continue;
+      }
+    }
+    run_pass<1, N>({x}, weights, next, rows.num_tiles, share);
+    store_sums<1, N>(sums);
+    sink(rows.first + block, 1, sums);
+  }
+}
+
+/// Source<N>(first, pointers) says where the streams of group `first` / N begin, also one group past the end.
+template <std::size_t N, class Source, class Sink>
+inline void walk_groups(const Blocks& rows, std::int64_t num_groups, const Source& source, const Sink& sink) {
+  for (std::int64_t group = 0; group < num_groups; ++group) {
+    const char *weights[N], *next[N];
+    source(group, weights);
+    source(group + 1, next);
+    const std::int64_t alone = group == 0 || rows.count <= static_cast<std::int64_t>(4 / N) ? 1 : 0;  // nobody asked before
+    walk_rows<N>(rows, weights, next, alone,
+                 [&](std::int64_t block, std::int64_t count, const Sums& sums) { sink.template take<N>(group, block, count, sums); });
+  }
+}
+
+/// All rows with all streams. Source::num_streams panels in the order in which sums are wanted; Sink::take as above.
+template <class Source, class Sink>
+inline void walk(const PanelWalk& w, const Source& source, const Sink& sink) {
+  const TileScope tiles;
+  const std::int64_t num_tiles = up_to(w.k, 32);
+  const std::int64_t num_blocks = up_to(w.rows, kBlockRows);
+  for (std::int64_t first = 0; first < num_blocks; first += kBlocksAtOnce) {
+    const std::int64_t count = num_blocks - first < kBlocksAtOnce ? num_blocks - first : kBlocksAtOnce;
+    const Blocks rows = {reinterpret_cast<const char*>(w.x) + first * num_tiles * kTileBytes, first, count, num_tiles};
+    if (count == 1) {
+      walk_groups<4>(rows, up_to(source.num_streams, 4), source, sink);
+    } else {
+      walk_groups<2>(rows, up_to(source.num_streams, 2), source, sink);
+    }
+  }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experts/matrix.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "base/aligned_buffer.h"
+#include "base/checked_math.h"
+
+namespace unmask::experts {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+/// One panel: `rows` (1 to 16) stored rows of `cols` to tiles of column pairs.
+void pack_panel(const bfloat16* stored, std::int64_t rows, std::int64_t cols, bfloat16* panel) {
+  const std::int64_t pairs = cols / 2;
+  if (rows < kPanelRows || cols % kTileCols != 0) {
+    std::memset(static_cast<void*>(panel), 0, size(whole(cols, kTileCols) * kTileCols * kPanelRows) * sizeof(bfloat16));
+  }
+  for (std::int64_t pair = 0; pair < pairs; ++pair) {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      std::memcpy(panel + (pair * kPanelRows + r) * 2, stored + r * cols + pair * 2, 2 * sizeof(bfloat16));
+    }
+  }
+  for (std::int64_t r = 0; r < rows && cols % 2 != 0; ++r) {
+    panel[(pairs * kPanelRows + r) * 2] = stored[r * cols + cols - 1];
+  }
+}
+
+}  // namespace
+
+Matrix::Matrix(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols) {
+  const auto count = checked_mul(size(num_panels()), size(panel_size()));
+  UNMASK_CHECK(rows >= 0 && cols >= 0 && count.value_or(SIZE_MAX) <= SIZE_MAX / 64, "matrix {} x {}", rows, cols);
+  const std::size_t bytes = *count * sizeof(bfloat16);
+  if (bytes == 0) {
+    return;
+  }
+  const bool large = bytes >= 2 * kHugePage;
+  data_.reset(static_cast<bfloat16*>(std::aligned_alloc(large ? kHugePage : 64, (bytes + 63) / 64 * 64)));
+  if (!data_) {
+    throw std::bad_alloc();
+  }
+  if (large) {
+    static_cast<void>(madvise(data_.get(), bytes, MADV_HUGEPAGE));  // without them the weights are only read more slowly
+  }
+}
+
+void Matrix::pack() {
+  bfloat16* data = checked(Layout::kRows);
+  layout_ = Layout::kPanels;
+  AlignedBuffer<bfloat16> staging(kPanelRows * cols_);
+  // A panel is at least as long as its rows: it may cover rows of panels behind it, which are packed, never of those before.
+  for (std::int64_t p = num_panels() - 1; p >= 0; --p) {
+    const std::int64_t rows = std::min(kPanelRows, rows_ - p * kPanelRows);
+    std::memcpy(static_cast<void*>(staging.data()), data + p * kPanelRows * cols_, size(rows * cols_) * sizeof(bfloat16));
+    pack_panel(staging.data(), rows, cols_, data + p * panel_size());
+  }
+}
+
+}  // namespace unmask::experts

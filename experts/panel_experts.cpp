@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experts/panel_experts.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+namespace unmask::experts {
+namespace {
+
+constexpr std::int64_t kTasksPerThread = 24;      // of step 1: experts differ in rows
+constexpr std::int64_t kSharesPerThread = 8;      // of step 2: all tasks are alike
+constexpr std::int64_t kRowsAtOnce = 256;         // gathered rows that stay in the second-level cache
+
+}  // namespace
+
+void PanelExperts::run(const Compute& compute, const ExpertWeights& experts, std::int64_t hidden,
+                       const cluster::ExpertWork& work, float* slots) {
+  UNMASK_CHECK(compute.kernels->panels != nullptr && compute.precision == Precision::kBfloat16,
+               "experts in panels, which kernels {} do not take", compute.kernels->name);
+  const PanelKernels& kernels = *compute.kernels->panels;
+  list_busy(experts, work);
+  list_tasks(compute.team->size());
+  x_.resize(size(compute.team->size()));
+  std::atomic<std::size_t> next = 0;
+  if (!tasks_.empty()) {
+    compute.team->run([&](int member) {
+      for (auto i = next.fetch_add(1); i < tasks_.size(); i = next.fetch_add(1)) {
+        gate_up(tasks_[i], work, kernels, x_[size(member)]);
+      }
+    });
+  }
+  const std::int64_t num_panels = whole(hidden, kPanelRows);
+  const std::int64_t each = whole(num_panels, kSharesPerThread * compute.team->size());
+  compute.team->for_each(whole(num_panels, each), [&](std::int64_t task) {
+    add_down(task * each, std::min(num_panels, (task + 1) * each), kernels, work.num_slots, slots);
+  });
+}
+
+void PanelExperts::list_busy(const ExpertWeights& experts, const cluster::ExpertWork& work) {
+  busy_.clear();
+  std::int64_t h_size = 0;
+  const auto h_of = [](const Busy& b) {
+    return whole(std::ssize(b.picked), kPanelRows) * b.expert->down.panel_size();
+  };
+  for (auto rest = work.assignments; !rest.empty();) {
+    const LocalExpert expert = rest.front().expert;
+    UNMASK_CHECK(expert.at() < experts.size(), "expert {} of {}", expert, experts.size());
+    const auto end = std::find_if(rest.begin(), rest.end(), [&](const auto& a) { return a.expert != expert; });
+    const auto count = static_cast<std::size_t>(end - rest.begin());
+    busy_.push_back({.expert = &experts[expert.at()], .picked = rest.first(count), .h = nullptr});
+    h_size += h_of(busy_.back());
+    rest = rest.subspan(count);
+  }
+  h_.grow(h_size);
+  bfloat16* h = h_.data();
+  for (Busy& b : busy_) {
+    b.h = h;
+    h += h_of(b);
+  }
+}
+
+/// Experts with many rows come first, so that no thread begins a long task last.
+void PanelExperts::list_tasks(int num_threads) {
+  tasks_.clear();
+  if (busy_.empty()) {
+    return;
+  }
+  const std::int64_t num_panels = busy_.front().expert->gate.num_panels();
+  const std::int64_t ranges = whole(kTasksPerThread * num_threads, std::ssize(busy_));
+  const std::int64_t each = whole(num_panels, 2 * std::min(ranges, num_panels)) * 2;  // even: a tile of h has one writer
+  for (const Busy& b : busy_) {
+    for (std::int64_t begin = 0; begin < num_panels; begin += each) {
+      tasks_.push_back({&b, begin, std::min(num_panels, begin + each)});
+    }
+  }
+  std::stable_sort(tasks_.begin(), tasks_.end(),
+                   [](const Task& a, const Task& b) { return a.busy->picked.size() > b.busy->picked.size(); });
+}
+
+void PanelExperts::gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels,
+                           AlignedBuffer<bfloat16>& x) {
+  const auto& [expert, picked, h] = *task.busy;
+  const std::int64_t hidden = expert->gate.cols();
+  x.grow(std::min(kRowsAtOnce, whole(std::ssize(picked), kPanelRows) * kPanelRows) / kPanelRows * expert->gate.panel_size());
+  for (std::int64_t begin = 0; begin < std::ssize(picked); begin += kRowsAtOnce) {
+    const std::int64_t rows = std::min(kRowsAtOnce, std::ssize(picked) - begin);
+    kernels.tile_rows({.x = work.rows.data(), .x_stride = hidden, .picked = picked.data() + begin, .rows = rows, .k = hidden,
+                       .tiles = x.data()});
+    kernels.gate_up({.walk = {.x = x.data(), .rows = rows, .k = hidden, .num_panels = task.panel_end - task.panel_begin},
+                     .gate = expert->gate.panel(task.panel_begin), .up = expert->up.panel(task.panel_begin),
+                     .next_gate = nullptr, .next_up = nullptr, .h = h + begin / kPanelRows * expert->down.panel_size(),
+                     .width = expert->gate.rows(), .first_panel = task.panel_begin});
+  }
+}
+
+void PanelExperts::add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels,
+                            std::int64_t num_slots, float* slots) const {
+  if (busy_.empty()) {
+    return;
+  }
+  const std::int64_t hidden = busy_.front().expert->down.rows();
+  const std::int64_t begin = panel_begin * kPanelRows;
+  const std::int64_t num_outputs = std::min(hidden, panel_end * kPanelRows) - begin;
+  for (std::int64_t slot = 0; slot < num_slots; ++slot) {
+    std::memset(slots + slot * hidden + begin, 0, size(num_outputs) * sizeof(float));
+  }
+  for (std::size_t i = 0; i < busy_.size(); ++i) {
+    const auto& [expert, picked, h] = busy_[i];
+    kernels.add_down({.walk = {.x = h, .rows = std::ssize(picked), .k = expert->down.cols(), .num_panels = panel_end - panel_begin},
+                      .w = expert->down.panel(panel_begin),
+                      .next_w = i + 1 < busy_.size() ? busy_[i + 1].expert->down.panel(panel_begin) : nullptr,
+                      .num_outputs = num_outputs, .picked = picked.data(), .slots = slots + begin, .slots_stride = hidden});
+  }
+}
+
+}  // namespace unmask::experts
