@@ -2,6 +2,7 @@
 #include "experts/router.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace unmask::experts {
 
@@ -22,16 +23,20 @@ cluster::Routing Router::route(const Compute& compute, const float* x, std::int6
 void Router::choose(const float* scores, std::int64_t num_experts, ExpertId* ids, float* weights) const {
   const auto k = options_.top_k;
   float total = 0;
+  std::vector<ExpertId> order;
+  for (std::int64_t e = 0; e < num_experts; ++e) {
+    order.emplace_back(e);
+  }
+  const auto rank_of = [&](ExpertId e) {  // scores that are not numbers come last
+    const float score = scores[e.at()];
+    return std::isnan(score) ? -1.0F : score;
+  };
+  std::partial_sort(order.begin(), order.begin() + k, order.end(), [&](ExpertId a, ExpertId b) {
+    return rank_of(a) > rank_of(b) || (rank_of(a) == rank_of(b) && a < b);
+  });
   for (std::int64_t slot = 0; slot < k; ++slot) {
-    std::int64_t best = -1;
-    for (std::int64_t e = 0; e < num_experts; ++e) {
-      const bool taken = std::find(ids, ids + slot, ExpertId(e)) != ids + slot;
-      if (!taken && (best < 0 || scores[e] > scores[best] || (scores[best] != scores[best] && scores[e] == scores[e]))) {
-        best = e;
-      }
-    }
-    ids[slot] = ExpertId(best);
-    total += scores[best];
+    ids[slot] = order[size(slot)];
+    total += scores[order[size(slot)].at()];
   }
   std::sort(ids, ids + k);
   for (std::int64_t slot = 0; slot < k; ++slot) {

@@ -11,6 +11,7 @@ namespace unmask::runtime {
 namespace {
 
 constexpr std::int64_t kRowsPerTask = 16;
+constexpr std::int64_t kQueriesPerTask = 64;  // queries of one task share each block of keys that a kernel converts
 
 void round_in_place(float* x, std::int64_t count, experts::Precision precision) {
   if (precision == experts::Precision::kBfloat16) {
@@ -82,7 +83,7 @@ std::vector<Attention::Piece> Attention::cut_queries(const StepBatch& batch, std
       ++end;
     }
     for (; begin < end; begin = pieces.back().end) {
-      pieces.push_back({&sequence, begin, std::min(end, begin + kRowsPerTask)});
+      pieces.push_back({&sequence, begin, std::min(end, begin + kQueriesPerTask)});
     }
   }
   return pieces;
