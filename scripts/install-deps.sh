@@ -8,7 +8,7 @@ packages=(
   g++ cmake ninja-build ccache pkg-config git
   libopenmpi-dev openmpi-bin libhwloc-dev
   libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
-  libpcre2-dev libutf8proc-dev
+  libpcre2-dev libutf8proc-dev libzstd-dev
   libgtest-dev libgmock-dev
   python3
 )
