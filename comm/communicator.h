@@ -21,6 +21,9 @@ struct Deadline {
   std::chrono::duration<double> limit{60.0};
 };
 
+/// Whether a checksum follows every message.
+enum class Verification { kOff, kOn };
+
 /// One rank's end of the job: who it is, and the blocking collectives of start-up and shutdown. All ranks call them in the
 /// same order. Every wait polls politely and has a deadline (Error kPeerLost, naming the peer, the operation and the bytes).
 /// Used by one thread at a time. Implementations: comm/mpi (one process a rank), comm/threads (one thread a rank).
@@ -37,8 +40,16 @@ class Communicator {
   virtual std::int64_t rank_on_host() const = 0;
   virtual std::string_view transport() const = 0;        ///< "mpi" or "threads"
 
-  /// From now on; not collective, but all ranks should wait equally long. Loading takes its time on some ranks, steps do not.
+  /// From now on; not collective, but all ranks should wait equally long.
   virtual void set_deadline(Deadline deadline) = 0;
+  /// From the next message on; all ranks at the same point.
+  virtual void set_verification(Verification verification) = 0;
+
+  /// To be called now and then in work that takes long without any communication (loading, waiting for a slow reader): the
+  /// other ranks then know that this one lives. Ranks that wait for a silent one give up after the deadline.
+  virtual void works() = 0;
+  /// To be called in a wait for another rank that is not one of the functions below: Error(kPeerLost) once it is in vain.
+  virtual void waits(std::string_view operation, Rank awaited, std::chrono::duration<double> since_movement) = 0;
 
   bool is_root() const { return rank() == Rank(0); }
 

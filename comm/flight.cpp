@@ -34,6 +34,8 @@ std::string_view name(Lane lane) {
       return "control";
     case Lane::kPost:
       return "post";
+    case Lane::kBeat:
+      return "beat";
   }
   return "unknown";
 }
@@ -60,7 +62,6 @@ std::int64_t Flight::bytes_done() const {
 }
 
 void Flight::wait() {
-  const auto limit = wires_.job().deadline.limit;
   Stopwatch since_movement;
   auto seen = std::pair(open_.size(), bytes_done());
   while (!progress()) {
@@ -74,19 +75,26 @@ void Flight::wait() {
       since_movement = Stopwatch();
       continue;
     }
-    if (limit.count() > 0 && waited > limit) {
-      expire();
+    if (const auto overdue = wires_.waits({operation_, missing().description().peer, waited})) {
+      expire(*overdue);
     }
     wires_.rest(rest_after(waited));
   }
 }
 
-void Flight::expire() const {
-  // A receive tells more than a send: the peer has not come. A send that is stuck only says that it does not take.
-  const auto missing = std::find_if(open_.begin(), open_.end(), [](const auto& operation) {
+/// A receive tells more than a send: the peer has not come. A send that is stuck only says that it does not take.
+const Operation& Flight::missing() const {
+  const auto found = std::find_if(open_.begin(), open_.end(), [](const auto& operation) {
     return operation->description().kind == Operation::Kind::kReceive;
   });
-  const Operation& first = missing != open_.end() ? **missing : *open_.front();
+  return found != open_.end() ? **found : *open_.front();
+}
+
+void Flight::expire(const Overdue& overdue) const {
+  const auto of_overdue = std::find_if(open_.begin(), open_.end(), [&](const auto& operation) {
+    return operation->description().peer == overdue.rank;
+  });
+  const Operation& first = of_overdue != open_.end() ? **of_overdue : missing();
   const auto& what = first.description();
   std::set<std::int32_t> others;
   for (const auto& operation : open_) {
@@ -94,10 +102,17 @@ void Flight::expire() const {
       others.insert(operation->description().peer.value);
     }
   }
-  fail(ExitCode::kPeerLost, "waited {:.3g} s for rank {} (host {}): {}, lane {}, {} of {} bytes, {} seen{}",
-       wires_.job().deadline.limit.count(), what.peer, wires_.job().hosts[what.peer.at()], operation_, name(what.lane),
-       what.kind == Operation::Kind::kReceive ? "receive" : "send", what.bytes, first.bytes_done(),
-       others.empty() ? std::string() : format("; also open: ranks {}", others));
+  fail_overdue(wires_, overdue,
+               format("{}, lane {}, {}{} of {} bytes, {} seen{}", operation_, name(what.lane),
+                      what.kind == Operation::Kind::kReceive ? "receive" : "send",
+                      what.peer == overdue.rank ? "" : format(" with rank {}", what.peer), what.bytes, first.bytes_done(),
+                      others.empty() ? std::string() : format("; also open: ranks {}", others)));
+}
+
+void fail_overdue(const PointToPoint& wires, const Overdue& overdue, std::string_view what) {
+  const double seconds = overdue.silence.count();
+  fail(ExitCode::kPeerLost, "waited {:.{}f} s for rank {} (host {}): {}{}{}", seconds, seconds < 1 ? 2 : 1, overdue.rank,
+       wires.job().hosts[overdue.rank.at()], overdue.why, overdue.why.empty() ? "" : "; ", what);
 }
 
 }  // namespace unmask::comm

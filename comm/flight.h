@@ -28,12 +28,16 @@ class Flight {
   void wait();
 
  private:
-  [[noreturn]] void expire() const;
+  const Operation& missing() const;
+  [[noreturn]] void expire(const Overdue& overdue) const;
   std::int64_t bytes_done() const;
 
   PointToPoint& wires_;
   std::string_view operation_;
   std::vector<std::unique_ptr<Operation>> open_;
 };
+
+/// Error(kPeerLost): for whom was waited how long, and what is known of it.
+[[noreturn]] void fail_overdue(const PointToPoint& wires, const Overdue& overdue, std::string_view what);
 
 }  // namespace unmask::comm

@@ -6,7 +6,9 @@
 
 #include "base/error.h"
 #include "comm/collectives.h"
+#include "comm/flight.h"
 #include "comm/postbox.h"
+#include "comm/watched_wires.h"
 
 namespace unmask::comm {
 namespace {
@@ -33,6 +35,13 @@ class LaneCommunicator final : public Communicator {
   std::int64_t rank_on_host() const override { return wires_->job().rank_on_host; }
   std::string_view transport() const override { return wires_->transport(); }
   void set_deadline(Deadline deadline) override { wires_->set_deadline(deadline); }
+  void set_verification(Verification verification) override { wires_->set_verification(verification); }
+  void works() override { wires_->works(); }
+  void waits(std::string_view operation, Rank awaited, std::chrono::duration<double> since_movement) override {
+    if (const auto overdue = wires_->waits({operation, awaited, since_movement})) {
+      fail_overdue(*wires_, *overdue, operation);
+    }
+  }
   PointToPoint& wires() override { return *wires_; }
 
   std::vector<Bytes> all_gather(std::span<const std::byte> mine) override { return comm::all_gather(*wires_, mine); }
@@ -54,8 +63,8 @@ class LaneCommunicator final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_communicator(std::unique_ptr<PointToPoint> wires) {
-  return std::make_unique<LaneCommunicator>(std::move(wires));
+std::unique_ptr<Communicator> make_communicator(std::unique_ptr<PointToPoint> wires, cluster::RankRecord* record) {
+  return std::make_unique<LaneCommunicator>(watch(std::move(wires), record));
 }
 
 }  // namespace unmask::comm

@@ -18,8 +18,8 @@ namespace unmask::comm {
 
 /// Streams of messages that never meet: a late row of one never matches a receive of another. Over MPI each has a duplicated
 /// communicator of its own. On one lane, messages between two ranks arrive in the order in which they were sent.
-enum class Lane { kDispatch, kCombine, kControl, kPost };
-inline constexpr std::size_t kNumLanes = 4;
+enum class Lane { kDispatch, kCombine, kControl, kPost, kBeat };
+inline constexpr std::size_t kNumLanes = 5;
 std::string_view name(Lane lane);
 
 /// One message in flight. The bytes it was started with must live until test() was true or it is destroyed; destroyed before,
@@ -67,6 +67,20 @@ void for_each_peer(const JobView& job, Visit visit) {
   }
 }
 
+/// A wait, as far as it has come.
+struct Wait {
+  std::string_view operation;
+  Rank awaited;
+  std::chrono::duration<double> waited{};  ///< since anything moved
+};
+
+/// Whom a wait has been in vain for.
+struct Overdue {
+  Rank rank;  ///< the awaited one, or another one that it must be waiting for itself
+  std::chrono::duration<double> silence{};
+  std::string_view why;
+};
+
 /// What a transport has to provide: messages between two ranks whose size both of them know. Everything else (waiting,
 /// collectives, the exchange) is built once on top. Used by one thread at a time.
 class PointToPoint {
@@ -91,6 +105,15 @@ class PointToPoint {
 
   /// Nothing to do: gives the core away, at most for so long, less if the transport can tell that something arrived.
   virtual void rest(std::chrono::microseconds at_most) = 0;
+
+  /// For the watch over all ranks (comm/watched_wires.h). works(): this rank lives and goes on, also where it sends nothing.
+  virtual void works() {}
+  /// To be asked now and then in every wait: an answer means to give up.
+  virtual std::optional<Overdue> waits(const Wait& wait) {
+    const auto limit = job().deadline.limit;
+    return limit.count() > 0 && wait.waited > limit ? std::optional(Overdue{wait.awaited, limit, ""}) : std::nullopt;
+  }
+  virtual void set_verification(Verification /*verification*/) {}
 
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "comm/flight.h"
 
 namespace unmask::comm {
 namespace {
@@ -59,7 +60,6 @@ std::optional<Communicator::Posted> Postbox::poll() {
 }
 
 void Postbox::flush() {
-  const auto limit = wires_.job().deadline.limit;
   Stopwatch since_movement;
   auto open = leaving_.size();
   for (forget_sent(); !leaving_.empty(); forget_sent()) {
@@ -67,9 +67,9 @@ void Postbox::flush() {
       open = leaving_.size();
       since_movement = Stopwatch();
     }
-    require(limit.count() == 0 || since_movement.elapsed() < limit, ExitCode::kPeerLost,
-            "waited {:.3g} s for rank 0 (host {}): {} posted messages not taken", limit.count(), wires_.job().hosts[0],
-            leaving_.size());
+    if (const auto overdue = wires_.waits({"posts", Rank(0), since_movement.elapsed()})) {
+      fail_overdue(wires_, *overdue, format("{} posted messages not taken", leaving_.size()));
+    }
     wires_.rest(std::chrono::microseconds(100));
   }
 }

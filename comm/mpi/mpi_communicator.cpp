@@ -99,8 +99,8 @@ class MpiWires final : public PointToPoint {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, Deadline deadline) {
-  return make_communicator(std::make_unique<MpiWires>(parent, deadline));
+std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, Deadline deadline, cluster::RankRecord* record) {
+  return make_communicator(std::make_unique<MpiWires>(parent, deadline), record);
 }
 
 }  // namespace unmask::comm::mpi

@@ -26,6 +26,8 @@ Session::~Session() {
   MPI_Finalize();
 }
 
-std::unique_ptr<Communicator> Session::world(Deadline deadline) { return make_mpi_communicator(MPI_COMM_WORLD, deadline); }
+std::unique_ptr<Communicator> Session::world(Deadline deadline, cluster::RankRecord* record) {
+  return make_mpi_communicator(MPI_COMM_WORLD, deadline, record);
+}
 
 }  // namespace unmask::comm::mpi

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "cluster/rank_record.h"
 #include "comm/communicator.h"
 
 namespace unmask::comm::mpi {
@@ -17,8 +18,8 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// All ranks of the job. Collective.
-  std::unique_ptr<Communicator> world(Deadline deadline);
+  /// All ranks of the job; see make_communicator for the record. Collective.
+  std::unique_ptr<Communicator> world(Deadline deadline, cluster::RankRecord* record = nullptr);
 };
 
 }  // namespace unmask::comm::mpi

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
+#include "cluster/rank_record.h"
 #include "comm/communicator.h"
 
 namespace unmask::comm::threads {
@@ -14,7 +16,8 @@ class Hub;
 /// A job whose ranks are threads of this process: the same exchange as over MPI, under a debugger or a sanitizer.
 class ThreadWorld {
  public:
-  explicit ThreadWorld(std::int64_t num_ranks, Deadline deadline = {});
+  /// records[rank], if there are any, must outlive the world and its communicators.
+  explicit ThreadWorld(std::int64_t num_ranks, Deadline deadline = {}, std::span<cluster::RankRecord> records = {});
   ~ThreadWorld();
 
   std::int64_t num_ranks() const { return num_ranks_; }
@@ -29,6 +32,7 @@ class ThreadWorld {
  private:
   std::int64_t num_ranks_;
   std::shared_ptr<Hub> hub_;
+  std::span<cluster::RankRecord> records_;
 };
 
 }  // namespace unmask::comm::threads

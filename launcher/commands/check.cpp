@@ -93,7 +93,6 @@ void report_golden(const Job& job, Report& report) {
 }  // namespace
 
 ExitCode run_check(const Job& job) {
-  job.comm.set_deadline({std::chrono::duration<double>(job.options().real("watchdog"))});
   Report report(job);
   report_kernels(job, report);
   report_exchange(job, report);

@@ -14,8 +14,8 @@ class Receiver {
   /// Takes the questions out of the plan, whose tokenizer must outlive the receiver.
   Receiver(const Job& job, Plan& plan);
 
-  /// What has arrived by now.
-  void drain();
+  /// What has arrived by now; false if nothing had.
+  bool drain();
   /// After the last step: messages may still be on their way, for as long as a peer may keep us waiting.
   void drain_to_the_end();
 

@@ -57,10 +57,12 @@ void Network::load() {
     LoadProgressLine progress(job_.log);
     loaded_.emplace(checkpoint_->load(
         *placement_, job_.comm.rank(), *team_,
-        {.layout = experts::layout_of(*kernels_), .progress = [&](const runtime::LoadProgress& now) { progress.show(now); }}));
+        {.layout = experts::layout_of(*kernels_), .progress = [&](const runtime::LoadProgress& now) {
+           job_.comm.works();
+           progress.show(now);
+         }}));
     progress.close();
   });
-  job_.comm.set_deadline({std::chrono::duration<double>(job_.options().real("watchdog"))});
   load_seconds_ = clock.seconds();
   if (loaded_->num_rounded > 0) {
     job_.log.info("{} matrices of the checkpoint were rounded to bf16", loaded_->num_rounded);

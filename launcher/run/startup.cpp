@@ -3,6 +3,7 @@
 
 #include "base/byte_stream.h"
 #include "launcher/generate/inputs.h"
+#include "launcher/io/beside.h"
 #include "launcher/options/help.h"
 #include "launcher/run/job.h"
 #include "launcher/run/version.h"
@@ -50,7 +51,7 @@ Startup parse(const std::vector<std::string>& arguments, const Output& output) {
 Startup start_up(comm::Communicator& comm, const std::vector<std::string>& arguments, const Output& output) {
   Startup mine;
   if (comm.is_root()) {
-    mine = parse(arguments, output);
+    run_beside([&] { mine = parse(arguments, output); }, [&] { comm.works(); });
   }
   ByteWriter head;
   head.put(std::uint8_t{mine.ended.has_value()}).put(mine.ended.value_or(ExitCode::kDone)).put(mine.invocation.command);

@@ -19,7 +19,7 @@ struct Startup {
 };
 
 /// Collective. Rank 0 alone parses (launchers do not carry the environment to other hosts), prints help and errors, and reads
-/// the requests, for which the others wait as long as the deadline of `comm` allows.
+/// the requests, for which the others wait as long as it takes.
 Startup start_up(comm::Communicator& comm, const std::vector<std::string>& arguments, const Output& output);
 
 }  // namespace unmask::launcher

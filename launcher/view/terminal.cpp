@@ -10,17 +10,22 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "cluster/guard.h"
+
 namespace unmask::launcher {
 namespace {
 
 // A signal handler can reach nothing but what lives at namespace scope.
 volatile std::sig_atomic_t drawing = 0;
+std::atomic<int>* told_guard = nullptr;
 
 extern "C" void end_by_signal(int signal) {
   if (drawing != 0) {
     constexpr char kRestore[] = "\x1b[0m\x1b[?25h\n";
     [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, kRestore, sizeof kRestore - 1);
   }
+  int runs = static_cast<int>(cluster::GuardState::kRuns);
+  told_guard->compare_exchange_strong(runs, static_cast<int>(cluster::GuardState::kSignalled));
   ::_exit(128 + signal);
 }
 
@@ -50,16 +55,17 @@ bool can_draw() {
          std::string_view(term) != "dumb";
 }
 
-void install_signal_handlers() {
+void install_signal_handlers(std::atomic<int>& guard_state) {
+  told_guard = &guard_state;
   struct sigaction action {};
   action.sa_handler = end_by_signal;
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     sigaction(signal, &action, nullptr);
   }
-  action.sa_handler = SIG_IGN;
-  sigaction(SIGPIPE, &action, nullptr);
 }
+
+void ignore_broken_pipes() { std::signal(SIGPIPE, SIG_IGN); }
 
 void hold_standard_descriptors() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {

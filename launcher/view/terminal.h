@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
+
 namespace unmask::launcher {
 
 struct TerminalSize {
@@ -15,8 +17,9 @@ TerminalSize terminal_size();
 bool can_draw();
 
 /// Makes SIGINT, SIGTERM and SIGHUP end the process with 128 + signal, after giving back the cursor and the colours of a
-/// terminal that is being drawn on; SIGPIPE is ignored.
-void install_signal_handlers();
+/// terminal that is being drawn on, and after telling the guard through its state.
+void install_signal_handlers(std::atomic<int>& guard_state);
+void ignore_broken_pipes();
 
 /// Where a standard descriptor is closed, the next file or socket opened would get its number, and with it our output.
 void hold_standard_descriptors();
