@@ -61,10 +61,6 @@ void require_token(TokenId token, std::int64_t vocab, std::string_view what) {
           token, vocab, vocab - 1);
 }
 
-std::int64_t length_of(const Request& request) {
-  return static_cast<std::int64_t>(request.prompt.size()) + request.options.gen_length;
-}
-
 constexpr double kGuessedTokensPerPass = 4;
 
 bool keeps_keys(const Request& request) { return request.options.cache != CachePolicy::kNone; }
@@ -92,7 +88,7 @@ std::vector<Rank> spread_over_ranks(std::span<const Request> requests, std::int6
     const auto least = std::min_element(rows.begin(), rows.end());
     // A block's first pass feeds everything; tokens per pass are the same guess for all.
     const auto blocks = static_cast<double>(request.options.gen_length) / static_cast<double>(request.options.block_length);
-    *least += std::ceil(blocks) * static_cast<double>(length_of(request)) +
+    *least += std::ceil(blocks) * static_cast<double>(full_rows(request)) +
               static_cast<double>(request.options.gen_length) * static_cast<double>(usual_rows(request)) / kGuessedTokensPerPass;
     ranks.emplace_back(least - rows.begin());
   }
@@ -118,11 +114,11 @@ void Engine::Impl::refuse(const Request& request, const Error& error) {
 }
 
 void Engine::Impl::require_memory(const Request& request) const {
-  const std::uint64_t bytes = keeps_keys(request) ? pool.bytes_for(length_of(request)) : 0;
+  const std::uint64_t bytes = keeps_keys(request) ? pool.bytes_for(full_rows(request)) : 0;
   require(bytes <= pool.budget_bytes(), ExitCode::kBadInput,
           "keys and values of {} positions need {} bytes, this rank has {} for them (--kv-memory): give it more, shorten the "
           "request, or use cache none",
-          length_of(request), bytes, pool.budget_bytes());
+          full_rows(request), bytes, pool.budget_bytes());
 }
 
 bool Engine::run_step() {
@@ -150,7 +146,7 @@ void Engine::Impl::admit() {
     if (!running.empty() && rows > max_rows) {
       return;
     }
-    std::unique_ptr<KvStore> store = keeps_keys(waiting.front()) ? pool.take(length_of(waiting.front())) : nullptr;
+    std::unique_ptr<KvStore> store = keeps_keys(waiting.front()) ? pool.take(full_rows(waiting.front())) : nullptr;
     if (store == nullptr && keeps_keys(waiting.front())) {
       if (!running.empty()) {
         return;
@@ -158,7 +154,7 @@ void Engine::Impl::admit() {
       // Within the budget, and nobody holds any of it.
       refuse(waiting.front(), Error(ExitCode::kBadInput, format("there is no memory for the keys and values of {} positions, {} "
                                                                 "bytes: free memory, or use cache none",
-                                                                length_of(waiting.front()), pool.bytes_for(length_of(waiting.front())))));
+                                                                full_rows(waiting.front()), pool.bytes_for(full_rows(waiting.front())))));
     } else {
       running.push_back({std::make_unique<Sequence>(std::move(waiting.front()), sequence_options, std::move(store)), statistics.steps});
     }
@@ -193,7 +189,7 @@ void Engine::Impl::decode(std::span<const Running> fed, const StepBatch& batch, 
     sequence->ask(queries);
     ends.push_back(queries.size());
   }
-  const auto summaries = transformer.head().summarise(rows, queries);
+  auto summaries = transformer.head().summarise(rows, queries);
   std::size_t begin = 0;
   for (std::size_t i = 0; i < fed.size(); ++i) {
     Sequence& sequence = *fed[i].sequence;
