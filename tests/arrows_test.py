@@ -23,6 +23,7 @@ FOREIGN = {  # header: folders (of the program) that may include it
     r"mpi\.h": ("comm/mpi/",),
     r"pcre2|utf8proc": ("runtime/",),
     r"CLI/": ("launcher/", "bench/"),
+    r"zstd": ("launcher/",),
     r"nlohmann/": ("cluster/", "comm/", "experts/", "runtime/", "bench/", "launcher/"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)

@@ -36,7 +36,7 @@ std::vector<StepRecord> run_and_record(const std::vector<runtime::Request>& requ
         parts.transformer,
         {.max_rows = options.max_rows, .kv_memory_bytes = options.kv_memory_bytes, .eos_tokens = parts.config.eos_tokens,
          .mask_token = parts.config.mask_token.value(), .stops_at_text = {}},
-        {.on_step = [&](const runtime::Request& request, const runtime::TraceStep& step, std::int64_t) {
+        {.on_draft = [&](const runtime::Request& request, const runtime::TraceStep& step, std::int64_t) {
            const std::int64_t rows = sides_of(request) * (step.window_end - step.window_begin);
            steps.back().rows += rows;
            steps.back().fed.push_back(request.number);
