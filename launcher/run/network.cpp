@@ -66,7 +66,7 @@ void Network::load() {
     job_.log.info("{} matrices of the checkpoint were rounded to bf16", loaded_->num_rounded);
   }
   const bool is_bf16 = precision_ == experts::Precision::kBfloat16;
-  exchange_ = comm::make_exchange(job_.comm, *placement_,
+  exchange_ = comm::make_exchange(job_.comm, *placement_, *team_,
                                   {.hidden = config().hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
   transformer_ = std::make_unique<runtime::Transformer>(config(), loaded_->weights, *exchange_,
                                                         experts::Compute{kernels_, team_.get(), precision_});
