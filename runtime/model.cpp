@@ -74,7 +74,7 @@ void Model::get_weights(const std::function<LoadResult()>& get) {
   comm::run_together(comm_, [&] { loaded_.emplace(get()); });
   load_seconds_ = clock.seconds();
   const bool is_bf16 = options_.precision == experts::Precision::kBfloat16;
-  exchange_ = comm::make_exchange(comm_, *placement_,
+  exchange_ = comm::make_exchange(comm_, *placement_, *team_,
                                   {.hidden = config_.hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
   transformer_ = std::make_unique<Transformer>(config_, loaded_->weights, *exchange_,
                                                experts::Compute{kernels_, team_.get(), options_.precision});
