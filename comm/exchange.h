@@ -19,6 +19,7 @@ enum class Vote : std::uint32_t {
   kIdle = 0,
   kWork = 1,  ///< this rank has rows in this step
   kStop = 2,  ///< this rank was asked to stop
+  kOpen = 4,  ///< this rank has no rows but may get some, so the others must stay
 };
 constexpr Vote operator|(Vote a, Vote b) { return Vote(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b)); }
 constexpr bool has(Vote set, Vote flag) { return (static_cast<std::uint32_t>(set) & static_cast<std::uint32_t>(flag)) != 0; }

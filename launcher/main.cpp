@@ -26,6 +26,8 @@ ExitCode run_command(const Job& job) {
       return run_logits(job);
     case Command::kCheck:
       return run_check(job);
+    case Command::kBench:
+      return run_bench(job);
     case Command::kTokenize:
       return job.comm.is_root() ? run_tokenize(job) : ExitCode::kDone;
     case Command::kDetokenize:

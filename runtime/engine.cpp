@@ -2,35 +2,12 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
-#include <cmath>
-#include <deque>
 #include <utility>
 
-#include "runtime/sequence.h"
+#include "base/clock.h"
+#include "runtime/engine_impl.h"
 
 namespace unmask::runtime {
-
-struct Engine::Impl {
-  struct Running {
-    std::unique_ptr<Sequence> sequence;
-    std::int64_t last_step;  ///< that fed it, or when it came in
-  };
-  Transformer& transformer;
-  std::int64_t max_rows;
-  SequenceOptions sequence_options;
-  EngineEvents events;
-  KvPool pool;
-  std::deque<Request> waiting;
-  std::vector<Running> running;  ///< those that waited longest for a step come first
-  Statistics statistics;
-
-  void refuse(const Request& request, const Error& error);
-  void require_memory(const Request& request) const;
-  void admit();
-  std::size_t pick();
-  void decode(std::span<const Running> fed, const StepBatch& batch, std::span<const float> rows);
-  void hand_out();
-};
 
 Engine::Engine(Transformer& transformer, EngineOptions options, EngineEvents events)
     : impl_(new Impl{.transformer = transformer,
@@ -40,15 +17,14 @@ Engine::Engine(Transformer& transformer, EngineOptions options, EngineEvents eve
                                           .keep_trace = options.keep_trace,
                                           .stops_at_text = std::move(options.stops_at_text)},
                      .events = std::move(events),
-                     .pool = {transformer.config(), transformer.precision(), options.kv_memory_bytes},
-                     .waiting = {},
-                     .running = {},
-                     .statistics = {}}) {}
+                     .pool = {transformer.config(), transformer.precision(), options.kv_memory_bytes}}) {}
 
 Engine::~Engine() = default;
 
 Engine::Statistics Engine::statistics() const {
   Statistics now = impl_->statistics;
+  now.waiting = impl_->waiting.size();
+  now.running = std::ssize(impl_->running);
   now.kv_bytes = impl_->pool.used_bytes();
   now.kv_peak_bytes = impl_->pool.peak_bytes();
   return now;
@@ -60,14 +36,6 @@ void require_token(TokenId token, std::int64_t vocab, std::string_view what) {
   require(token >= 0 && token < vocab, ExitCode::kBadInput, "{} {} lies outside the vocabulary of {} tokens (0 to {})", what,
           token, vocab, vocab - 1);
 }
-
-std::int64_t length_of(const Request& request) {
-  return static_cast<std::int64_t>(request.prompt.size()) + request.options.gen_length;
-}
-
-constexpr double kGuessedTokensPerPass = 4;
-
-bool keeps_keys(const Request& request) { return request.options.cache != CachePolicy::kNone; }
 
 }  // namespace
 
@@ -83,137 +51,72 @@ void require_runnable(const Request& request, const ModelConfig& config) {
           "{} prompt tokens and gen-length {} are more than the model's {} positions (max_position_embeddings): shorten the "
           "prompt or the answer",
           prompt, request.options.gen_length, config.max_positions);
+  require(request.priority >= -kMaxPriority && request.priority <= kMaxPriority, ExitCode::kBadInput,
+          "expected a priority from {} to {}, found {}", -kMaxPriority, kMaxPriority, request.priority);
 }
 
-std::vector<Rank> spread_over_ranks(std::span<const Request> requests, std::int64_t num_ranks) {
-  std::vector<double> rows(size(num_ranks));
-  std::vector<Rank> ranks;
-  for (const Request& request : requests) {
-    const auto least = std::min_element(rows.begin(), rows.end());
-    // A block's first pass feeds everything; tokens per pass are the same guess for all.
-    const auto blocks = static_cast<double>(request.options.gen_length) / static_cast<double>(request.options.block_length);
-    *least += std::ceil(blocks) * static_cast<double>(length_of(request)) +
-              static_cast<double>(request.options.gen_length) * static_cast<double>(usual_rows(request)) / kGuessedTokensPerPass;
-    ranks.emplace_back(least - rows.begin());
-  }
-  return ranks;
-}
-
-void Engine::submit(Request request) {
+RequestHandle Engine::submit(Request request) {
+  const RequestHandle handle = impl_->next_handle;
+  ++impl_->next_handle;
+  ++impl_->statistics.submitted;
   try {
     require_runnable(request, impl_->transformer.config());
     impl_->require_memory(request);
+    impl_->waiting.push(handle, std::move(request), impl_->clock);
   } catch (const Error& error) {
-    impl_->refuse(request, error);
-    return;
+    impl_->refused.push_back({handle, std::move(request), error});
   }
-  impl_->waiting.push_back(std::move(request));
+  return handle;
 }
 
-void Engine::Impl::refuse(const Request& request, const Error& error) {
-  Answer refused;
-  refused.number = request.number;
-  refused.error = error;
-  events.on_answer(request, std::move(refused));
+bool Engine::cancel(RequestHandle handle) {
+  using State = Impl::Running::State;
+  const auto has_handle = [&](const auto& one) { return one.handle == handle; };
+  bool found = impl_->waiting.remove(handle) || std::erase_if(impl_->refused, has_handle) > 0;
+  const auto one = std::ranges::find_if(impl_->running, has_handle);
+  if (one != impl_->running.end() && one->state == State::kRuns) {
+    one->state = State::kCancelled;
+    found = true;
+  }
+  if (impl_->phase == Impl::Phase::kBetweenSteps) {
+    impl_->sweep();
+  }
+  impl_->statistics.cancelled += found ? 1 : 0;
+  return found;
 }
 
-void Engine::Impl::require_memory(const Request& request) const {
-  const std::uint64_t bytes = keeps_keys(request) ? pool.bytes_for(length_of(request)) : 0;
-  require(bytes <= pool.budget_bytes(), ExitCode::kBadInput,
-          "keys and values of {} positions need {} bytes, this rank has {} for them (--kv-memory): give it more, shorten the "
-          "request, or use cache none",
-          length_of(request), bytes, pool.budget_bytes());
-}
+void Engine::set_intake(Intake intake) { impl_->intake = intake; }
+void Engine::vote_to_stop() { impl_->stop = comm::Vote::kStop; }
+bool Engine::stop_was_voted() const { return impl_->stop_was_voted; }
+bool Engine::was_idle() const { return !has(impl_->votes, comm::Vote::kWork); }
 
 bool Engine::run_step() {
+  UNMASK_CHECK(impl_->phase == Impl::Phase::kBetweenSteps, "run_step() was called from a callback");
+  impl_->phase = Impl::Phase::kInStep;
+  ++impl_->clock;
   impl_->admit();
+  impl_->answer_refused();
+  impl_->sweep();
   const std::span<const Impl::Running> fed(impl_->running.data(), impl_->pick());
   StepBatch batch;
-  for (const auto& [sequence, last_step] : fed) {
-    sequence->feed(batch);
+  for (const auto& one : fed) {
+    one.sequence->feed(batch);
   }
-  const auto outcome = impl_->transformer.forward(batch, fed.empty() ? comm::Vote::kIdle : comm::Vote::kWork);
+  const Stopwatch network;
+  const auto outcome = impl_->transformer.forward(batch, impl_->vote(fed.size()));
+  impl_->votes = outcome.votes;
+  impl_->stop_was_voted = impl_->stop_was_voted || has(outcome.votes, comm::Vote::kStop);
+  if (!was_idle()) {
+    impl_->statistics.network += network.elapsed();
+  }
   if (!fed.empty()) {
-    impl_->decode(fed, batch, outcome.rows);
+    impl_->statistics.rows += batch.num_rows();
+    impl_->decode(fed, outcome.rows);
     impl_->hand_out();
+    impl_->sweep();
   }
-  return has(outcome.votes, comm::Vote::kWork);
-}
-
-void Engine::Impl::admit() {
-  std::int64_t rows = 0;
-  for (const auto& [sequence, last_step] : running) {
-    rows += usual_rows(sequence->request());
-  }
-  while (!waiting.empty()) {
-    rows += usual_rows(waiting.front());
-    if (!running.empty() && rows > max_rows) {
-      return;
-    }
-    std::unique_ptr<KvStore> store = keeps_keys(waiting.front()) ? pool.take(length_of(waiting.front())) : nullptr;
-    if (store == nullptr && keeps_keys(waiting.front())) {
-      if (!running.empty()) {
-        return;
-      }
-      // Within the budget, and nobody holds any of it.
-      refuse(waiting.front(), Error(ExitCode::kBadInput, format("there is no memory for the keys and values of {} positions, {} "
-                                                                "bytes: free memory, or use cache none",
-                                                                length_of(waiting.front()), pool.bytes_for(length_of(waiting.front())))));
-    } else {
-      running.push_back({std::make_unique<Sequence>(std::move(waiting.front()), sequence_options, std::move(store)), statistics.steps});
-    }
-    waiting.pop_front();
-  }
-}
-
-/// Puts the sequences that the next step feeds to the front; returns how many they are.
-std::size_t Engine::Impl::pick() {
-  if (running.empty()) {
-    return 0;
-  }
-  const std::int64_t now = ++statistics.steps;
-  std::stable_sort(running.begin(), running.end(), [](const auto& a, const auto& b) { return a.last_step < b.last_step; });
-  std::int64_t rows = 0;
-  for (auto& [sequence, last_step] : running) {
-    const std::int64_t more = sequence->window().num_rows();
-    if (rows == 0 || rows + more <= max_rows) {
-      rows += more;
-      last_step = now;
-    }
-  }
-  const auto end = std::stable_partition(running.begin(), running.end(), [&](const auto& one) { return one.last_step == now; });
-  return static_cast<std::size_t>(end - running.begin());
-}
-
-void Engine::Impl::decode(std::span<const Running> fed, const StepBatch& batch, std::span<const float> rows) {
-  statistics.rows += batch.num_rows();
-  std::vector<HeadQuery> queries;
-  std::vector<std::size_t> ends;
-  for (const auto& [sequence, last_step] : fed) {
-    sequence->ask(queries);
-    ends.push_back(queries.size());
-  }
-  const auto summaries = transformer.head().summarise(rows, queries);
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i < fed.size(); ++i) {
-    Sequence& sequence = *fed[i].sequence;
-    const TraceStep& step = sequence.step({summaries.data() + begin, ends[i] - begin}, transformer.kernels());
-    begin = ends[i];
-    if (events.on_step) {
-      events.on_step(sequence.request(), step, sequence.passes());
-    }
-  }
-}
-
-void Engine::Impl::hand_out() {
-  for (auto& [sequence, last_step] : running) {
-    if (sequence->finished()) {
-      auto answer = sequence->take_answer();
-      events.on_answer(sequence->request(), std::move(answer));
-      sequence.reset();
-    }
-  }
-  std::erase_if(running, [](const Running& one) { return one.sequence == nullptr; });
+  impl_->phase = Impl::Phase::kBetweenSteps;
+  return has(outcome.votes, comm::Vote::kWork) || has(outcome.votes, comm::Vote::kOpen);
 }
 
 }  // namespace unmask::runtime

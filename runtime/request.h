@@ -12,12 +12,18 @@
 
 namespace unmask::runtime {
 
+/// A request that an engine was given; unique within the engine.
+using RequestHandle = Index<struct RequestHandleTag, std::int64_t>;
+
+constexpr std::int64_t kMaxPriority = 1000;
+
 /// One answer to be generated, in tokens.
 struct Request {
   std::int64_t number = 0;  ///< its place in the input: chosen by the caller, returned with the answer
   std::string id;           ///< keys its random numbers; a caller's id, else its line
   std::vector<TokenId> prompt;
   SamplingOptions options;
+  std::int64_t priority = 0;  ///< -kMaxPriority to kMaxPriority; higher ones are admitted sooner, see WaitingLine
 };
 
 /// A position that a step unmasked.

@@ -146,6 +146,7 @@ bool Sequence::block_holds_end() const {
 }
 
 void Sequence::leave_block() {
+  num_committed_ = end_ - prompt_length();
   const bool at_end = request_.options.stop_at_eos && block_holds_end();
   const std::span<const TokenId> answered(tokens_.data() + prompt_length(), size(end_ - prompt_length()));
   const bool at_text = !request_.options.stop.empty() && options_.stops_at_text && options_.stops_at_text(request_, answered);

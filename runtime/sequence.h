@@ -53,6 +53,8 @@ class Sequence {
   /// Of a finished sequence.
   Answer take_answer();
   std::int64_t passes() const { return answer_.passes; }
+  /// The answer's tokens in finished blocks.
+  std::span<const TokenId> committed() const { return {tokens_.data() + prompt_length(), size(num_committed_)}; }
 
  private:
   void enter_block(std::int64_t block);
@@ -69,6 +71,7 @@ class Sequence {
   std::vector<TokenId> tokens_;       ///< prompt, then gen_length tokens
   std::int64_t block_ = 0;
   std::int64_t begin_ = 0, end_ = 0;  ///< the active block's positions
+  std::int64_t num_committed_ = 0;
   std::int64_t step_ = 0;             ///< of the block
   bool store_is_stale_ = true;        ///< the next pass with stored keys feeds everything
   std::vector<std::int64_t> masked_;  ///< masked positions of the block, ascending

@@ -89,7 +89,7 @@ void check_decodes(const Job& job, Network& network, const Expected& expected, G
                           .mask_token = expected.special.mask,
                           .keep_trace = true,
                           .stops_at_text = {}},
-                         {.on_step = {}, .on_answer = [&](const runtime::Request& request, const runtime::Answer& answer) {
+                         {.on_draft = {}, .on_answer = [&](const runtime::Request& request, const runtime::Answer& answer) {
                             wrong += is_as_expected(cases[size(request.number)], answer) ? 0 : 1;
                           }});
   for (std::size_t i = job.comm.rank().at(); i < cases.size(); i += size(job.comm.num_ranks())) {

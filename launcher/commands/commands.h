@@ -11,6 +11,7 @@ namespace unmask::launcher {
 ExitCode run_generate(const Job& job);
 ExitCode run_logits(const Job& job);
 ExitCode run_check(const Job& job);
+ExitCode run_bench(const Job& job);
 
 // These need one rank only.
 ExitCode run_tokenize(const Job& job);

@@ -35,7 +35,7 @@ void decode(const Job& job, Network& network, const Plan& plan, Receiver* receiv
   runtime::EngineEvents events;
   events.on_answer = [&](const runtime::Request&, runtime::Answer answer) { comm.post_to_root(pack(answer)); };
   if (plan.draws) {
-    events.on_step = [&](const runtime::Request& request, const runtime::TraceStep& step, std::int64_t passes) {
+    events.on_draft = [&](const runtime::Request& request, const runtime::TraceStep& step, std::int64_t passes) {
       comm.post_to_root(pack(Draft{.number = request.number, .passes = passes, .unmasked = step.unmasked}));
     };
   }

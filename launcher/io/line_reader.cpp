@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/io/line_reader.h"
 
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
-#include "base/error.h"
+#include <utility>
 
 namespace unmask::launcher {
 
@@ -16,13 +11,14 @@ bool LineReader::fill() {
   begin_ = 0;
   const std::size_t old = buffer_.size();
   buffer_.resize(old + kChunk);
-  ssize_t n = 0;
-  do {
-    n = ::read(descriptor_, buffer_.data() + old, kChunk);
-  } while (n < 0 && errno == EINTR);
-  const int error = errno;
-  buffer_.resize(old + static_cast<std::size_t>(n > 0 ? n : 0));
-  require(n >= 0, ExitCode::kIo, "{} cannot be read: {}", name_, std::strerror(error));
+  std::size_t n = 0;
+  try {
+    n = source_.read(std::span(buffer_).subspan(old));
+  } catch (...) {
+    buffer_.resize(old);
+    throw;
+  }
+  buffer_.resize(old + n);
   at_end_ = n == 0;
   return n > 0;
 }

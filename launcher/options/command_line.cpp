@@ -32,7 +32,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 const CommandSpec& find_command(const std::string& name) {
   std::vector<std::string_view> names;
-  for (const CommandSpec& spec : kCommands) {
+  for (const CommandSpec& spec : command_table()) {
     if (spec.name == name) {
       return spec;
     }
@@ -90,12 +90,20 @@ std::string normalised_flag(std::string value) {
   return value == "0" || value == "false" || value == "no" ? "off" : value;
 }
 
+/// `bench gemm` is short for `bench --bench gemm`.
+std::vector<std::string> with_subject(const CommandSpec& command, std::vector<std::string> arguments) {
+  if (!command.subject.empty() && !arguments.empty() && !arguments.front().starts_with("-")) {
+    arguments.insert(arguments.begin(), format("--{}", command.subject));
+  }
+  return arguments;
+}
+
 OptionValues::Given parse_arguments(const CommandSpec& command, const std::vector<std::string>& arguments) {
   CLI::App app;
   app.set_help_flag();
   std::vector<std::pair<const OptionSpec*, CLI::Option*>> declared;
   for (const OptionSpec* spec : options_of(command.command)) {
-    const std::string name = format("{}--{}", spec->name == "output" ? "-o," : "", spec->name);
+    const std::string name = spec->letter == 0 ? format("--{}", spec->name) : format("-{},--{}", spec->letter, spec->name);
     CLI::Option* option = nullptr;
     if (spec->kind == ValueKind::kFlag) {
       option = app.add_flag(name);
@@ -171,7 +179,8 @@ void check_combinations(const CommandSpec& command, const OptionValues& values) 
       usage(command.name, format("--{} and --{} exclude each other: {}", a, b, why));
     }
   };
-  if (command.command != Command::kInfo && command.command != Command::kCheck && !values.given("model")) {
+  if (const bool needs_none = command.command == Command::kInfo || command.command == Command::kCheck || command.command == Command::kBench;
+      !needs_none && !values.given("model")) {
     usage(command.name, "expected --model DIR, a checkpoint folder, found none");
   }
   if (command.command == Command::kGenerate) {
@@ -189,6 +198,9 @@ void check_combinations(const CommandSpec& command, const OptionValues& values) 
     if (values.is_on("show-steps") && !values.is_on("json") && !values.given("requests")) {
       usage(command.name, "--show-steps adds to the JSON output: give --json or --requests too");
     }
+  }
+  if (command.command == Command::kBench && !values.given("bench")) {
+    usage(command.name, format("expected what to measure, {}, found none", allowed_values(*find_option("bench"))));
   }
   if (command.command == Command::kLogits) {
     if (values.texts("prompt-tokens").size() != 1 || !values.given("output")) {
@@ -236,7 +248,7 @@ Invocation parse_command_line(const std::vector<std::string>& arguments, const E
   if (std::ranges::count(rest, "--help") > 0 || std::ranges::count(rest, "-h") > 0) {
     return {.kind = Invocation::Kind::kCommandHelp, .command = command.command, .values = {}};
   }
-  OptionValues values(merged(command, parse_arguments(command, rest), environment));
+  OptionValues values(merged(command, parse_arguments(command, with_subject(command, rest)), environment));
   check_combinations(command, values);
   return {.kind = Invocation::Kind::kRun, .command = command.command, .values = std::move(values)};
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/options/command_table.h"
 
-namespace unmask::launcher {
+#include <array>
 
-const std::array<CommandSpec, 6> kCommands = {{
+namespace unmask::launcher {
+namespace {
+
+constexpr auto kCommands = std::to_array<CommandSpec>({
     {Command::kGenerate, "generate", "answer prompts, conversations or a file of requests",
      "Each --prompt is one user message, put through the checkpoint's chat template where it has one. Text is text:\n"
      "special tokens typed in it are encoded as plain characters unless --special is given. Answers come in the order\n"
@@ -28,7 +31,15 @@ const std::array<CommandSpec, 6> kCommands = {{
      "Compares every kernel with the plainest one and the token exchange with direct addressing; if the folder holds\n"
      "logits.safetensors or decode.json, runs these golden cases too. Prints PASS or FAIL lines; exit code 3 if one fails.",
      "mpirun -n 4 unmask check --model tests/data/wide"},
-}};
+    {Command::kBench, "bench", "measure this machine and the program beside the machine's limits",
+     "Prints one record per case: the median of its times, the limit that was measured by the same threads in turn with the\n"
+     "case, and the share of it that was reached. limits: memory read and matrix peak of all ranks together.",
+     "unmask bench limits -o json", "bench"},
+});
+
+}  // namespace
+
+std::span<const CommandSpec> command_table() { return kCommands; }
 
 const CommandSpec& spec_of(Command command) {
   const CommandSpec& spec = kCommands[static_cast<std::size_t>(command)];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
+#include <span>
 #include <string_view>
 
 #include "launcher/options/option_spec.h"
@@ -14,10 +14,11 @@ struct CommandSpec {
   std::string_view summary;  ///< one line
   std::string_view details;  ///< for the command's own help; lines at most 100 wide
   std::string_view example;
+  std::string_view subject = {};  ///< the option that the first bare word behind the command stands for; empty: none
 };
 
 /// Every command, in the order of the help and of the enumerators.
-extern const std::array<CommandSpec, 6> kCommands;
+std::span<const CommandSpec> command_table();
 
 const CommandSpec& spec_of(Command command);
 

@@ -53,7 +53,7 @@ std::string_view title(OptionGroup group) {
 }
 
 std::string left_side(const OptionSpec& spec) {
-  std::string out = format("  {}--{}", spec.name == "output" ? "-o, " : "", spec.name);
+  std::string out = format("  {}--{}", spec.letter == 0 ? "" : format("-{}, ", spec.letter), spec.name);
   if (spec.kind == ValueKind::kOnOff) {
     out += " on|off";
   } else if (!spec.choices.empty()) {
@@ -96,7 +96,7 @@ std::string program_help() {
       "Usage: unmask COMMAND [OPTIONS]\n"
       "       mpirun -n RANKS unmask COMMAND [OPTIONS]      experts are sharded over the ranks; the answers stay the same\n\n"
       "Commands:\n";
-  for (const CommandSpec& spec : kCommands) {
+  for (const CommandSpec& spec : command_table()) {
     out += format("  {:<11} {}\n", spec.name, spec.summary);
   }
   out +=
@@ -117,7 +117,7 @@ std::string program_help() {
 
 std::string command_help(Command command) {
   const CommandSpec& spec = spec_of(command);
-  std::string out = format("Usage: unmask {} [OPTIONS]\n\n{}: {}.\n\n{}\n\nExample:\n  {}\n", spec.name, spec.name, spec.summary,
+  std::string out = format("Usage: unmask {}{} [OPTIONS]\n\n{}: {}.\n\n{}\n\nExample:\n  {}\n", spec.name, spec.subject.empty() ? "" : " NAME", spec.name, spec.summary,
                            spec.details, spec.example);
   for (const OptionGroup group : {OptionGroup::kModel, OptionGroup::kInput, OptionGroup::kSampling, OptionGroup::kOutput,
                                   OptionGroup::kMachine}) {

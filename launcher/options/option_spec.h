@@ -12,7 +12,7 @@
 
 namespace unmask::launcher {
 
-enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck };
+enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench };
 
 /// A set of commands: which ones take an option.
 struct CommandSet {
@@ -36,6 +36,7 @@ enum class Repeat { kLastWins, kCollects };
 /// One option, declared once: parsing, environment variable, request key, help and the configuration dump come from here.
 struct OptionSpec {
   std::string_view name = {};          ///< as on the command line, without the dashes
+  char letter = 0;                     ///< the short form, -o; 0: none
   OptionGroup group = OptionGroup::kMachine;
   ValueKind kind = ValueKind::kText;
   CommandSet commands = {};

@@ -17,7 +17,8 @@ constexpr CommandSet kTokenize = only(Command::kTokenize);
 constexpr CommandSet kDetokenize = only(Command::kDetokenize);
 constexpr CommandSet kInfo = only(Command::kInfo);
 constexpr CommandSet kCheck = only(Command::kCheck);
-constexpr CommandSet kComputes = kGenerate | kLogits | kCheck;
+constexpr CommandSet kBench = only(Command::kBench);
+constexpr CommandSet kComputes = kGenerate | kLogits | kCheck | kBench;
 constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo;
 
 constexpr std::uint64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
@@ -48,6 +49,9 @@ constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy"
 constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
 constexpr std::string_view kRemaskings = "low_confidence|random";
 
+constexpr std::string_view kBenches = "limits";
+constexpr std::string_view kFormats = "md|json|csv";
+
 constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "model", .group = OptionGroup::kModel, .commands = kAll, .value = "DIR",
      .help = "checkpoint folder in Hugging Face form: config.json, safetensors, tokenizer.json"},
@@ -63,6 +67,10 @@ constexpr auto kTable = std::to_array<OptionSpec>({
              "the number of the line), and any sampling option; blank lines are skipped"},
     {.name = "system", .group = OptionGroup::kInput, .commands = kGenerate, .value = "TEXT",
      .help = "system message put before every conversation that has none"},
+    {.name = "bench", .group = OptionGroup::kInput, .kind = ValueKind::kChoice, .commands = kBench, .choices = kBenches,
+     .help = "what to measure; the word behind 'bench'"},
+    {.name = "repeat", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "7", .min = 1, .max = 100000, .help = "measurements of each case"},
     {.name = "raw", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kGenerate,
      .help = "encode each prompt as it is, without the chat template"},
     {.name = "special", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kGenerate | kTokenize,
@@ -148,8 +156,10 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .choices = "auto|on|off", .help = "draw the answer while it is unmasked; auto: if a single process writes to a terminal"},
     {.name = "show-steps", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kGenerate,
      .help = "with --json or --requests: add \"trace\", what each step unmasked with which confidence"},
-    {.name = "output", .group = OptionGroup::kOutput, .commands = kLogits, .value = "F.safetensors",
+    {.name = "output", .letter = 'o', .group = OptionGroup::kOutput, .commands = kLogits, .value = "F.safetensors",
      .help = "where the tensors go: logits [rows, vocabulary] f32, router_counts [layers, experts] i64"},
+    {.name = "format", .letter = 'o', .group = OptionGroup::kOutput, .kind = ValueKind::kChoice, .commands = kBench, .fallback = "md",
+     .choices = kFormats, .help = "tables, an array of records, or lines of values under a line of names"},
     {.name = "skip-special", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kDetokenize,
      .help = "leave special tokens out of the text"},
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",

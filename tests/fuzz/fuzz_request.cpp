@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "launcher/batch/batch_line.h"
 #include "launcher/text/request_line.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -16,6 +17,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (options.gen_length < 1 || options.block_length < 1 || !(options.threshold >= 0 && options.threshold <= 1)) {
       std::abort();
     }
+  }
+  const auto of_batch = launcher::parse_batch_line(line, 1);
+  if (of_batch.request.error.has_value() == of_batch.error_kind.empty() && of_batch.form != launcher::BatchLine::Form::kPlain) {
+    std::abort();
+  }
+  if (!of_batch.request.error) {
+    static_cast<void>(launcher::OptionValues(of_batch.request.sampling).sampling());
   }
   try {
     launcher::parse_messages(line, "messages");

@@ -43,6 +43,8 @@ Arguments minimal(const CommandSpec& command) {
       return {"generate", "--model", "m", "--prompt", "p"};
     case Command::kLogits:
       return {"logits", "--model", "m", "--prompt-tokens", "1", "--output", "o"};
+    case Command::kBench:
+      return {"bench", "limits"};
     case Command::kTokenize:
     case Command::kDetokenize:
     case Command::kInfo:
@@ -72,7 +74,7 @@ std::string another_value(const OptionSpec& spec) {
 }
 
 TEST(Options, EveryOptionParsesOnEveryCommandThatTakesIt) {
-  for (const CommandSpec& command : kCommands) {
+  for (const CommandSpec& command : command_table()) {
     for (const OptionSpec& spec : option_table()) {
       if (spec.name == "requests" || spec.name == "raw" || spec.name == "show-steps") {
         continue;  // these need or exclude others: see Combinations
@@ -100,7 +102,7 @@ TEST(Options, EveryOptionParsesOnEveryCommandThatTakesIt) {
 TEST(Options, TheEnvironmentGivesWhatTheCommandLineDoesNot) {
   for (const OptionSpec& spec : option_table()) {
     if (spec.commands.has(Command::kGenerate) && spec.name != "requests" && spec.name != "show-steps") {
-      const Arguments arguments = spec.name == "raw" ? Arguments{"generate", "--model", "m", "--prompt-tokens", "1"} : minimal(kCommands[0]);
+      const Arguments arguments = spec.name == "raw" ? Arguments{"generate", "--model", "m", "--prompt-tokens", "1"} : minimal(command_table()[0]);
       const bool is_given = std::ranges::count(arguments, "--" + std::string(spec.name)) > 0;
       const auto got = parse(arguments, {{environment_name(spec), another_value(spec)}});
       EXPECT_EQ(got.values.text(spec.name) == another_value(spec), !is_given) << spec.name;
@@ -111,10 +113,10 @@ TEST(Options, TheEnvironmentGivesWhatTheCommandLineDoesNot) {
   EXPECT_EQ(both.values.integer("gen-length"), 7);
   EXPECT_EQ(both.values.sampling().seed, 18446744073709551615U);
   EXPECT_TRUE(both.values.is_on("json"));
-  EXPECT_FALSE(parse(minimal(kCommands[0]), {{"UNMASK_JSON", "0"}}).values.given("json"));
-  EXPECT_FALSE(parse(minimal(kCommands[0]), {{"UNMASK_SEED", ""}}).values.given("seed"));
-  EXPECT_THAT(fault(minimal(kCommands[0]), {{"UNMASK_GEN_LENGTH", "0"}}), HasSubstr("UNMASK_GEN_LENGTH"));
-  EXPECT_THAT(fault(minimal(kCommands[0]), {{"UNMASK_JSON", "maybe"}}), HasSubstr("UNMASK_JSON"));
+  EXPECT_FALSE(parse(minimal(command_table()[0]), {{"UNMASK_JSON", "0"}}).values.given("json"));
+  EXPECT_FALSE(parse(minimal(command_table()[0]), {{"UNMASK_SEED", ""}}).values.given("seed"));
+  EXPECT_THAT(fault(minimal(command_table()[0]), {{"UNMASK_GEN_LENGTH", "0"}}), HasSubstr("UNMASK_GEN_LENGTH"));
+  EXPECT_THAT(fault(minimal(command_table()[0]), {{"UNMASK_JSON", "maybe"}}), HasSubstr("UNMASK_JSON"));
 }
 
 TEST(Options, ValuesOutOfRangeAreRefusedWithWhatIsExpected) {
@@ -249,7 +251,7 @@ TEST(Options, Combinations) {
 }
 
 TEST(Help, ListsEveryOptionOfACommandAndNoOther) {
-  for (const CommandSpec& command : kCommands) {
+  for (const CommandSpec& command : command_table()) {
     const std::string help = command_help(command.command);
     for (const OptionSpec& spec : option_table()) {
       const bool is_listed = help.find(format("--{} ", spec.name)) != std::string::npos || help.find(format("--{}\n", spec.name)) != std::string::npos;

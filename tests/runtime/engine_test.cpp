@@ -34,7 +34,7 @@ std::vector<StepRecord> run_and_record(const std::vector<runtime::Request>& requ
         parts.transformer,
         {.max_rows = options.max_rows, .kv_memory_bytes = options.kv_memory_bytes, .eos_tokens = parts.config.eos_tokens,
          .mask_token = parts.config.mask_token.value(), .stops_at_text = {}},
-        {.on_step = [&](const runtime::Request& request, const runtime::TraceStep& step, std::int64_t) {
+        {.on_draft = [&](const runtime::Request& request, const runtime::TraceStep& step, std::int64_t) {
            steps.back().rows += step.window_end - step.window_begin;
            steps.back().fed.push_back(request.number);
            steps.back().full += step.window_end - step.window_begin == length_of(request) ? 1 : 0;

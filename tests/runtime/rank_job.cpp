@@ -43,7 +43,7 @@ JobResult run_job(const std::filesystem::path& folder, const JobOptions& options
                             .mask_token = parts.config.mask_token.value(),
                             .keep_trace = true,
                             .stops_at_text = {}},
-                           {.on_step = {}, .on_answer = [&](const runtime::Request& request, runtime::Answer answer) {
+                           {.on_draft = {}, .on_answer = [&](const runtime::Request& request, runtime::Answer answer) {
                               const std::lock_guard lock(mutex);
                               result.answers.emplace(request.number, std::move(answer));
                             }});

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/bench/bench_table.h"
+
+#include <array>
+
+namespace unmask::launcher {
+namespace {
+
+constexpr auto kBenches = std::to_array<BenchSpec>({
+    {"limits", bench_limits},
+});
+
+}  // namespace
+
+std::span<const BenchSpec> bench_table() { return kBenches; }
+
+}  // namespace unmask::launcher

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/record.h"
+#include "launcher/run/job.h"
+
+namespace unmask::launcher {
+
+/// What a benchmark found: its records on rank 0, and what computed them.
+struct BenchResult {
+  std::vector<bench::Record> records;
+  std::int64_t threads = 1;  ///< per rank
+  std::string kernel;
+};
+
+/// One benchmark of `unmask bench NAME`. Collective: runs on every rank of the job.
+struct BenchSpec {
+  std::string_view name;
+  BenchResult (*run)(const Job& job);
+};
+
+/// Every benchmark, in the order of the choices of the option table.
+std::span<const BenchSpec> bench_table();
+
+// One file each in launcher/bench/.
+BenchResult bench_limits(const Job& job);
+
+}  // namespace unmask::launcher
