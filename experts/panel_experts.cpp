@@ -2,7 +2,6 @@
 #include "experts/panel_experts.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 namespace unmask::experts {
@@ -22,18 +21,13 @@ void PanelExperts::run(const Compute& compute, const ExpertWeights& experts, std
   list_busy(experts, work);
   list_tasks(compute.team->size());
   x_.resize(size(compute.team->size()));
-  std::atomic<std::size_t> next = 0;
-  if (!tasks_.empty()) {
-    compute.team->run([&](int member) {
-      for (auto i = next.fetch_add(1); i < tasks_.size(); i = next.fetch_add(1)) {
-        gate_up(tasks_[i], work, kernels, x_[size(member)]);
-      }
-    });
-  }
+  compute.team->for_each_on(std::ssize(tasks_), [&](std::int64_t task, int member) {
+    gate_up(tasks_[size(task)], work, kernels, x_[size(member)]);
+  });
   const std::int64_t num_panels = whole(hidden, kPanelRows);
   const std::int64_t each = whole(num_panels, kSharesPerThread * compute.team->size());
   compute.team->for_each(whole(num_panels, each), [&](std::int64_t task) {
-    add_down(task * each, std::min(num_panels, (task + 1) * each), kernels, work.num_slots, slots);
+    add_down(task * each, std::min(num_panels, (task + 1) * each), kernels, work, slots);
   });
 }
 
@@ -95,14 +89,14 @@ void PanelExperts::gate_up(const Task& task, const cluster::ExpertWork& work, co
 }
 
 void PanelExperts::add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels,
-                            std::int64_t num_slots, float* slots) const {
+                            const cluster::ExpertWork& work, float* slots) const {
   if (busy_.empty()) {
     return;
   }
   const std::int64_t hidden = busy_.front().expert->down.rows();
   const std::int64_t begin = panel_begin * kPanelRows;
   const std::int64_t num_outputs = std::min(hidden, panel_end * kPanelRows) - begin;
-  for (std::int64_t slot = 0; slot < num_slots; ++slot) {
+  for (std::int64_t slot = work.new_slots_begin; slot < work.new_slots_end; ++slot) {
     std::memset(slots + slot * hidden + begin, 0, size(num_outputs) * sizeof(float));
   }
   for (std::size_t i = 0; i < busy_.size(); ++i) {

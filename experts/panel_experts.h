@@ -18,7 +18,7 @@ namespace unmask::experts {
 /// A task of step 2 owns columns of the slots, so that sums need neither locks nor a buffer of expert rows.
 class PanelExperts {
  public:
-  /// Fills slots [work.num_slots, hidden].
+  /// Adds to slots [work.num_slots, hidden]; new ones start from zero.
   void run(const Compute& compute, const ExpertWeights& experts, std::int64_t hidden, const cluster::ExpertWork& work,
            float* slots);
 
@@ -38,7 +38,7 @@ class PanelExperts {
   void list_busy(const ExpertWeights& experts, const cluster::ExpertWork& work);
   void list_tasks(int num_threads);
   void gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels, AlignedBuffer<bfloat16>& x);
-  void add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels, std::int64_t num_slots,
+  void add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels, const cluster::ExpertWork& work,
                 float* slots) const;
 
   std::vector<Busy> busy_;  ///< ascending by expert

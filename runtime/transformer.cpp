@@ -97,11 +97,14 @@ comm::Vote Transformer::moe_layer(std::int64_t layer_index, std::int64_t rows, c
     std::transform(normed_.data(), normed_.data() + rows * config_.hidden, normed_.data(), round_to_bfloat16);
   }
   const auto values = size(rows * config_.hidden);
-  const auto arrived = exchange_.dispatch({normed_.data(), values}, routing, vote);
-  const auto slots = experts_.run(compute_, layer.experts, config_.hidden, arrived.work);
-  exchange_.combine(slots, {update_.data(), values});
+  const comm::Vote votes = exchange_.dispatch({normed_.data(), values}, routing, vote);
+  for (std::int64_t chunk = 0; chunk < exchange_.num_chunks(); ++chunk) {
+    const cluster::ExpertWork work = exchange_.receive(chunk);
+    exchange_.give_back(chunk, experts_.run(compute_, layer.experts, config_.hidden, work));
+  }
+  exchange_.combine({update_.data(), values});
   add_to_residual(update_.data(), rows);
-  return arrived.votes;
+  return votes;
 }
 
 std::span<const float> Transformer::final_rows(const StepBatch& batch) {

@@ -44,4 +44,10 @@ int agree_on_threads(const Job& job);
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
 
+/// Collective. The kernels that --kernel names, or the best family for the precision that every rank has.
+const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision);
+
+/// Collective. --threads, or this rank's share of the cores that it may use.
+int agree_on_threads(const Job& job);
+
 }  // namespace unmask::launcher
