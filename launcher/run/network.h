@@ -27,6 +27,7 @@ class Network {
 
   const runtime::ModelConfig& config() const { return checkpoint_->config(); }
   const std::filesystem::path& folder() const { return checkpoint_->folder(); }
+  std::string fingerprint() const { return checkpoint_->fingerprint(); }
   const experts::KernelFamily& kernels() const { return *kernels_; }
   int num_threads() const { return team_->size(); }
   /// After load().
