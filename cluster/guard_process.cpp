@@ -129,7 +129,7 @@ class GuardProcess {
       ::_exit(0);
     }
     if (state() == GuardState::kRuns) {
-      tell("ended without a word: killed from outside, out of memory, or a crash");
+      tell("ended without a word: killed from outside, out of memory, a crash, or what the MPI library said above");
     }
     end_launcher();
   }

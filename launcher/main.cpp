@@ -10,6 +10,7 @@
 #include "cluster/guard.h"
 #include "comm/mpi/session.h"
 #include "comm/threads/thread_world.h"
+#include "launcher/batch/stop_signals.h"
 #include "launcher/commands/commands.h"
 #include "launcher/run/safety.h"
 #include "launcher/run/startup.h"
@@ -28,6 +29,8 @@ ExitCode run_command(const Job& job) {
       return run_logits(job);
     case Command::kCheck:
       return run_check(job);
+    case Command::kBatch:
+      return run_batch(job);
     case Command::kBench:
       return run_bench(job);
     case Command::kTokenize:
@@ -191,6 +194,9 @@ int main(int argc, char** argv) {
   try {
     cluster::Guard guard(launcher::limit_at_the_ends(launcher::early_deadline(arguments)));
     launcher::install_signal_handlers(guard.state());
+    if (!arguments.empty() && arguments.front() == "batch") {
+      launcher::install_stop_signals();
+    }
     comm::mpi::Session session(&argc, &argv);
     return launcher::run(session, guard, arguments);
   } catch (const Error& error) {
