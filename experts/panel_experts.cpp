@@ -8,7 +8,9 @@ namespace unmask::experts {
 namespace {
 
 constexpr std::int64_t kTasksPerThread = 24;      // of step 1: experts differ in rows
-constexpr std::int64_t kSharesPerThread = 8;      // of step 2: all tasks are alike
+constexpr std::int64_t kSharesPerThread = 8;      // of step 2: all tasks are alike,
+constexpr std::int64_t kLongShares = 2;           // but each of them reads all of h: few tasks where that is much
+constexpr std::int64_t kManyRows = 32;            // per expert
 constexpr std::int64_t kRowsAtOnce = 256;         // gathered rows that stay in the second-level cache
 
 }  // namespace
@@ -25,7 +27,8 @@ void PanelExperts::run(const Compute& compute, const ExpertWeights& experts, std
     gate_up(tasks_[size(task)], work, kernels, x_[size(member)]);
   });
   const std::int64_t num_panels = whole(hidden, kPanelRows);
-  const std::int64_t each = whole(num_panels, kSharesPerThread * compute.team->size());
+  const bool is_long = std::ssize(work.assignments) > kManyRows * std::ssize(busy_);
+  const std::int64_t each = whole(num_panels, (is_long ? kLongShares : kSharesPerThread) * compute.team->size());
   compute.team->for_each(whole(num_panels, each), [&](std::int64_t task) {
     add_down(task * each, std::min(num_panels, (task + 1) * each), kernels, work, slots);
   });
