@@ -38,9 +38,6 @@ class Network {
 /// --dtype as a precision.
 experts::Precision precision_of(const OptionValues& options);
 
-/// Collective. --threads, or this rank's share of the cores that it may use.
-int agree_on_threads(const Job& job);
-
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
 
