@@ -9,11 +9,6 @@
 
 namespace unmask::launcher {
 
-int agree_on_threads(const Job& job) {
-  const int share = runtime::share_of_cores(job.comm, &job.log);
-  return job.options().given("threads") ? narrow<int>(job.options().integer("threads")) : share;
-}
-
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks) {
   if (option == "even") {
     return cluster::Placement::even(num_experts, num_ranks);

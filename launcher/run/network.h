@@ -22,6 +22,7 @@ class Network {
 
   const runtime::ModelConfig& config() const { return model_->config(); }
   const std::filesystem::path& folder() const { return model_->folder(); }
+  std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   int num_threads() const { return model_->num_threads(); }
   /// After load(), as all below.
@@ -37,9 +38,6 @@ class Network {
 
 /// --dtype as a precision.
 experts::Precision precision_of(const OptionValues& options);
-
-/// Collective. --threads, or this rank's share of the cores that it may use.
-int agree_on_threads(const Job& job);
 
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
