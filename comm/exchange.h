@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "base/thread_team.h"
 #include "cluster/expert_work.h"
@@ -79,6 +80,8 @@ class Exchange {
   virtual void combine(std::span<float> sums) = 0;
 
   virtual ExchangeStatistics statistics() const = 0;
+  /// How the last layer's rows travelled: "direct".
+  virtual std::string_view algorithm() const = 0;
 };
 
 /// The exchange over a communicator, which must outlive it like placement and team. Placement and options must be the same on

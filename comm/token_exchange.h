@@ -39,6 +39,7 @@ class TokenExchange final : public Exchange {
   void give_back(std::int64_t chunk, std::span<const float> slots) override;
   void combine(std::span<float> sums) override;
   ExchangeStatistics statistics() const override;
+  std::string_view algorithm() const override { return "direct"; }
 
  private:
   /// What this rank knows of another one in this layer; of itself, only what returns.

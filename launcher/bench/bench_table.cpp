@@ -8,6 +8,8 @@ namespace {
 
 constexpr auto kBenches = std::to_array<BenchSpec>({
     {"limits", bench_limits},
+    {"exchange", bench_exchange},
+    {"moe", bench_moe},
 });
 
 }  // namespace

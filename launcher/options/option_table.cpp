@@ -49,7 +49,7 @@ constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy"
 constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
 constexpr std::string_view kRemaskings = "low_confidence|random";
 
-constexpr std::string_view kBenches = "limits";
+constexpr std::string_view kBenches = "limits|exchange|moe";
 constexpr std::string_view kFormats = "md|json|csv";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
@@ -71,6 +71,18 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .help = "what to measure; the word behind 'bench'"},
     {.name = "repeat", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
      .fallback = "7", .min = 1, .max = 100000, .help = "measurements of each case"},
+    {.name = "tokens", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "32,512",
+     .help = "exchange, moe: rows per rank, a case for each"},
+    {.name = "hidden", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "2048", .min = 1, .max = 1 << 20, .help = "exchange, moe: values of a row"},
+    {.name = "width", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "1024", .min = 1, .max = 1 << 20, .help = "moe: values inside an expert"},
+    {.name = "experts", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "64", .min = 1, .max = 4096, .help = "exchange, moe: experts of the layer"},
+    {.name = "top-k", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "8", .min = 1, .max = 4096, .help = "exchange, moe: experts of a row"},
+    {.name = "skew", .group = OptionGroup::kInput, .commands = kBench, .value = "uniform|zipf|R", .fallback = "uniform",
+     .help = "exchange, moe: how rows choose experts; R: rank 0 gets R times the traffic of another rank"},
     {.name = "raw", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kGenerate,
      .help = "encode each prompt as it is, without the chat template"},
     {.name = "special", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kGenerate | kTokenize,
@@ -175,6 +187,10 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .help = "mpi: one rank per process; threads:N: N ranks inside this one process"},
     {.name = "placement", .group = OptionGroup::kMachine, .commands = kComputes, .value = "even|FILE", .fallback = "even",
      .help = "which rank holds which expert; FILE: a JSON array with the rank of each expert"},
+    {.name = "overlap", .group = OptionGroup::kMachine, .kind = ValueKind::kOnOff, .commands = kComputes, .fallback = "on",
+     .help = "whether rows travel between ranks while experts compute, in chunks of experts"},
+    {.name = "combine", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "exact",
+     .choices = "exact|fast", .help = "exact: the same bits for any number of ranks; fast: fewer bytes return, one row per (token, rank)"},
     {.name = "max-rows", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kGenerate | kCheck, .value = "ROWS",
      .fallback = "4096", .min = 1, .max = 1 << 24, .help = "rows that a rank puts into one step; a longer sequence runs alone"},
     {.name = "kv-memory", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kGenerate | kCheck, .value = "BYTES",

@@ -79,4 +79,10 @@ int agree_on_threads(const Job& job) {
                                         : cluster::default_threads(machine, sharing, job.comm.num_ranks_on_host());
 }
 
+comm::ExchangeOptions exchange_options(const OptionValues& options, std::int64_t hidden, comm::WireType wire) {
+  return {.hidden = hidden, .wire = wire,
+          .combine = options.text("combine") == "fast" ? comm::Combine::kFast : comm::Combine::kExact,
+          .overlap = options.is_on("overlap") ? comm::Overlap::kOn : comm::Overlap::kOff};
+}
+
 }  // namespace unmask::launcher

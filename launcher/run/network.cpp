@@ -67,7 +67,7 @@ void Network::load() {
   }
   const bool is_bf16 = precision_ == experts::Precision::kBfloat16;
   exchange_ = comm::make_exchange(job_.comm, *placement_, *team_,
-                                  {.hidden = config().hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
+                                  exchange_options(job_.options(), config().hidden, is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32));
   transformer_ = std::make_unique<runtime::Transformer>(config(), loaded_->weights, *exchange_,
                                                         experts::Compute{kernels_, team_.get(), precision_});
   const std::uint64_t share = share_of_free_memory();

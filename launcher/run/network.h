@@ -59,6 +59,9 @@ experts::Precision precision_of(const OptionValues& options);
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
 
+/// --combine and --overlap as options of an exchange.
+comm::ExchangeOptions exchange_options(const OptionValues& options, std::int64_t hidden, comm::WireType wire);
+
 /// Collective. The kernels that --kernel names, or the best family for the precision that every rank has.
 const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision);
 
