@@ -66,7 +66,7 @@ std::int64_t count_wrong(const bench::SyntheticRows& rows, const cluster::Reduct
 
 bench::Record run_case(const Job& job, LayerBench& layer, std::int64_t num_rows) {
   const auto rows = layer.make_rows(num_rows);
-  const auto options = exchange_options(job.options(), layer.shape().hidden, comm::WireType::kBfloat16);
+  const auto options = exchange_options(job.options());
   const auto exchange = layer.make_exchange(options.overlap);
   const auto held = layer.placement().held_by(job.comm.rank());
   const std::int64_t hidden = layer.shape().hidden;

@@ -50,7 +50,8 @@ bench::SyntheticRows LayerBench::make_rows(std::int64_t num_rows) const {
 }
 
 std::unique_ptr<comm::Exchange> LayerBench::make_exchange(comm::Overlap overlap) const {
-  auto options = exchange_options(job_.options(), shape_.hidden, comm::WireType::kBfloat16);
+  auto options = exchange_options(job_.options());
+  options.hidden = shape_.hidden;
   options.overlap = overlap;
   return comm::make_exchange(job_.comm, placement_, team_, options);
 }
