@@ -71,8 +71,12 @@ Skew parse_skew(const std::string& text) {
   }
   Skew skew{.kind = Skew::Kind::kOneRank, .name = text};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), skew.times);
-  require(error == std::errc() && end == text.data() + text.size() && skew.times >= 1 && skew.times <= 1e6, ExitCode::kUsage,
-          "--skew: expected uniform, zipf, or how many times the traffic of another rank 0 gets (from 1 on), found '{}'", text);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    skew.kind = Skew::Kind::kRecorded;
+    return skew;
+  }
+  require(skew.times >= 1 && skew.times <= 1e6, ExitCode::kUsage,
+          "--skew: expected uniform, zipf, how many times the traffic of another rank 0 gets (from 1 on), or a file, found '{}'", text);
   return skew;
 }
 
@@ -82,15 +86,19 @@ SyntheticRows::SyntheticRows(const ExpertShape& shape, const cluster::Placement&
   const auto popularity = popularity_of(skew, shape.top_k, placement);
   for (std::int64_t row = 0; row < num_rows; ++row) {
     draw(popularity, shape.top_k, rank.value, row, ids_);
-    for (std::int64_t k = 0; k < shape.top_k; ++k) {
-      weights_.push_back(1.0F / static_cast<float>(k + 2));
-    }
   }
+  weigh();
   fill(shape, rank, num_rows);
 }
 
-SyntheticRows::SyntheticRows(const ExpertShape& shape, Rank rank, std::vector<ExpertId> ids, std::vector<float> weights)
-    : top_k_(shape.top_k), ids_(std::move(ids)), weights_(std::move(weights)) {
+void SyntheticRows::weigh() {
+  for (std::size_t pair = 0; pair < ids_.size(); ++pair) {
+    weights_.push_back(1.0F / static_cast<float>(pair % size(top_k_) + 2));
+  }
+}
+
+SyntheticRows::SyntheticRows(const ExpertShape& shape, Rank rank, std::vector<ExpertId> ids) : top_k_(shape.top_k), ids_(std::move(ids)) {
+  weigh();
   fill(shape, rank, std::ssize(ids_) / shape.top_k);
 }
 

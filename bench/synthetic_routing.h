@@ -13,12 +13,12 @@ namespace unmask::bench {
 
 /// How rows choose experts.
 struct Skew {
-  enum class Kind { kUniform, kZipf, kOneRank };
+  enum class Kind { kUniform, kZipf, kOneRank, kRecorded };
   Kind kind = Kind::kUniform;
   double times = 1;  ///< kOneRank: rank 0 gets so many times the (token, expert) pairs of an average other rank, as far as top-k allows
   std::string name = "uniform";
 };
-/// "uniform", "zipf", or a number from 1 on. Throws Error(kUsage).
+/// "uniform", "zipf", a number from 1 on, or else the name of a file. Throws Error(kUsage).
 Skew parse_skew(const std::string& text);
 
 /// Rows of one rank and the experts that they choose. Every rank can make those of any other.
@@ -26,12 +26,13 @@ class SyntheticRows {
  public:
   SyntheticRows(const ExpertShape& shape, const cluster::Placement& placement, const Skew& skew, Rank rank, std::int64_t num_rows);
   /// The same rows with experts that were chosen elsewhere: ids [num_rows, top_k], ascending within a row.
-  SyntheticRows(const ExpertShape& shape, Rank rank, std::vector<ExpertId> ids, std::vector<float> weights);
+  SyntheticRows(const ExpertShape& shape, Rank rank, std::vector<ExpertId> ids);
 
   std::span<const float> values() const { return values_; }  ///< [rows, hidden], bfloat16 values
   cluster::Routing routing() const;
 
  private:
+  void weigh();
   void fill(const ExpertShape& shape, Rank rank, std::int64_t num_rows);
 
   std::int64_t top_k_;

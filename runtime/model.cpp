@@ -76,6 +76,11 @@ void Model::get_weights(const std::function<LoadResult()>& get) {
   comm::ExchangeOptions exchange = options_.exchange;
   exchange.hidden = config_.hidden;
   exchange.wire = options_.precision == experts::Precision::kBfloat16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32;
+  exchange.link = comm::probe_links(comm_);
+  if (exchange.link.bytes_per_second > 0 && options_.log != nullptr) {
+    options_.log->info("links between ranks: {:.1f} us, {:.3g} GB/s each way; {}", 1e6 * exchange.link.latency_seconds,
+                       1e-9 * exchange.link.bytes_per_second, comm::describe_choice(exchange));
+  }
   exchange_ = comm::make_exchange(comm_, *placement_, *team_, exchange);
   transformer_ = std::make_unique<Transformer>(config_, loaded_->weights, *exchange_,
                                                experts::Compute{kernels_, team_.get(), options_.precision});

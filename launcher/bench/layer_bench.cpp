@@ -7,6 +7,7 @@
 #include "base/byte_stream.h"
 #include "base/clock.h"
 #include "launcher/run/network.h"
+#include "launcher/run/routing_file.h"
 
 namespace unmask::launcher {
 namespace {
@@ -46,13 +47,22 @@ std::vector<std::int64_t> LayerBench::row_counts() const {
 }
 
 bench::SyntheticRows LayerBench::make_rows(std::int64_t num_rows) const {
-  return {shape_, placement_, skew_, job_.comm.rank(), num_rows};
+  if (skew_.kind != bench::Skew::Kind::kRecorded) {
+    return {shape_, placement_, skew_, job_.comm.rank(), num_rows};
+  }
+  const auto recorded = read_routing_file(skew_.name, job_.comm.rank(), shape_.num_experts, shape_.top_k);
+  std::vector<ExpertId> ids;
+  while (std::cmp_less(ids.size(), num_rows * shape_.top_k)) {  // from the beginning again where there are too few
+    ids.insert(ids.end(), recorded.begin(), recorded.begin() + std::min(std::ssize(recorded), num_rows * shape_.top_k - std::ssize(ids)));
+  }
+  return {shape_, job_.comm.rank(), std::move(ids)};
 }
 
-std::unique_ptr<comm::Exchange> LayerBench::make_exchange(comm::Overlap overlap) const {
+std::unique_ptr<comm::Exchange> LayerBench::make_exchange(comm::Overlap overlap, Trace* trace) const {
   auto options = exchange_options(job_.options());
   options.hidden = shape_.hidden;
   options.overlap = overlap;
+  options.trace = trace;
   return comm::make_exchange(job_.comm, placement_, team_, options);
 }
 

@@ -27,7 +27,7 @@ class LayerBench {
   std::vector<std::int64_t> row_counts() const;
   bench::SyntheticRows make_rows(std::int64_t num_rows) const;
 
-  std::unique_ptr<comm::Exchange> make_exchange(comm::Overlap overlap) const;
+  std::unique_ptr<comm::Exchange> make_exchange(comm::Overlap overlap, Trace* trace = nullptr) const;
   /// rows per rank, shape, skew, combine.
   std::vector<bench::Field> parameters(std::int64_t num_rows) const;
 

@@ -8,6 +8,7 @@
 #include "launcher/bench/bench_table.h"
 #include "launcher/bench/layer_bench.h"
 #include "launcher/run/network.h"
+#include "launcher/run/trace_file.h"
 
 namespace unmask::launcher {
 namespace {
@@ -25,9 +26,9 @@ struct Rates {
 
 class MoeCase {
  public:
-  MoeCase(LayerBench& layer, const experts::Compute& compute, const experts::ExpertWeights& weights, std::int64_t num_rows)
+  MoeCase(LayerBench& layer, const experts::Compute& compute, const experts::ExpertWeights& weights, std::int64_t num_rows, Trace* trace)
       : layer_(layer), compute_(compute), weights_(weights), rows_(layer.make_rows(num_rows)),
-        plain_(layer.make_exchange(comm::Overlap::kOff)), pipeline_(layer.make_exchange(comm::Overlap::kOn)),
+        plain_(layer.make_exchange(comm::Overlap::kOff)), pipeline_(layer.make_exchange(comm::Overlap::kOn, trace)),
         sums_(rows_.values().size()), overlapped_sums_(rows_.values().size()), num_rows_(num_rows) {}
 
   bench::Record run(std::int64_t repeat);
@@ -144,8 +145,12 @@ BenchResult bench_moe(const Job& job) {
   held.num_experts = std::ssize(layer.placement().held_by(job.comm.rank()));
   const auto weights = bench::synthetic_experts(held, compute);
   BenchResult out{.records = {}, .threads = layer.num_threads(), .kernel = std::string(kernels.name)};
+  Trace trace;
   for (const std::int64_t num_rows : layer.row_counts()) {
-    out.records.push_back(MoeCase(layer, compute, weights, num_rows).run(job.options().integer("repeat")));
+    out.records.push_back(MoeCase(layer, compute, weights, num_rows, &trace).run(job.options().integer("repeat")));
+  }
+  if (job.options().given("trace")) {
+    write_trace(job, trace, job.options().text("trace"));
   }
   return out;
 }

@@ -5,6 +5,8 @@
 #include <span>
 
 #include "launcher/run/load_progress.h"
+#include "launcher/run/routing_file.h"
+#include "launcher/run/trace_file.h"
 
 namespace unmask::launcher {
 namespace {
@@ -28,7 +30,10 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
 }  // namespace
 
 Network::Network(const Job& job, const Options& options) : job_(job) {
-  as_agreed([&] { model_.emplace(job.comm, job.options().text("model"), model_options(job, options.precision)); });
+  runtime::ModelOptions wanted = model_options(job, options.precision);
+  wanted.exchange.trace = job.options().given("trace") ? &trace_ : nullptr;
+  wanted.exchange.routing_log = job.options().given("record-routing") ? &routing_ : nullptr;
+  as_agreed([&] { model_.emplace(job.comm, job.options().text("model"), std::move(wanted)); });
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
   }
@@ -48,6 +53,15 @@ void Network::load() {
     job_.log.info("{} matrices of the checkpoint were rounded to bf16", model_->num_rounded());
   }
   job_.log.debug("keys and values may take {} bytes", kv_memory_bytes());
+}
+
+void Network::write_recordings() const {
+  if (job_.options().given("trace")) {
+    write_trace(job_, trace_, job_.options().text("trace"));
+  }
+  if (job_.options().given("record-routing")) {
+    write_routing(job_, routing_, job_.options().text("record-routing"));
+  }
 }
 
 experts::Precision precision_of(const OptionValues& options) {

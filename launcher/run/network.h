@@ -3,6 +3,8 @@
 
 #include <optional>
 
+#include "base/trace.h"
+#include "comm/routing_log.h"
 #include "launcher/run/job.h"
 #include "runtime/model.h"
 
@@ -30,8 +32,13 @@ class Network {
   double load_seconds() const { return model_->load_seconds(); }
   std::uint64_t kv_memory_bytes() const { return model_->kv_memory_bytes(); }
 
+  /// Collective. --trace and --record-routing: what happened so far.
+  void write_recordings() const;
+
  private:
   const Job& job_;
+  Trace trace_;
+  comm::RoutingLog routing_;
   std::optional<runtime::Model> model_;
 };
 
@@ -41,7 +48,7 @@ experts::Precision precision_of(const OptionValues& options);
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
 
-/// --combine and --overlap as options of an exchange.
+/// --exchange, --combine, --overlap and --message-bytes as options of an exchange.
 comm::ExchangeOptions exchange_options(const OptionValues& options);
 
 /// Collective. The kernels that --kernel names, or the best family for the precision that every rank has.
