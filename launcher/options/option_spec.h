@@ -12,7 +12,7 @@
 
 namespace unmask::launcher {
 
-enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench };
+enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench, kBatch };
 
 /// A set of commands: which ones take an option.
 struct CommandSet {

@@ -24,6 +24,7 @@ class Network {
 
   const runtime::ModelConfig& config() const { return model_->config(); }
   const std::filesystem::path& folder() const { return model_->folder(); }
+  std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   int num_threads() const { return model_->num_threads(); }
   /// After load(), as all below.

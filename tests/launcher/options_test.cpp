@@ -45,6 +45,8 @@ Arguments minimal(const CommandSpec& command) {
       return {"logits", "--model", "m", "--prompt-tokens", "1", "--output", "o"};
     case Command::kBench:
       return {"bench", "limits"};
+    case Command::kBatch:
+      return {"batch", "--model", "m", "--input", "q", "--output", "a"};
     case Command::kTokenize:
     case Command::kDetokenize:
     case Command::kInfo:
