@@ -27,6 +27,7 @@ struct ModelOptions {
   std::optional<std::uint64_t> kv_memory_bytes = {};    ///< else this rank's share of half of what is free after loading
   /// Experts over ranks, from (experts, ranks); evenly unless given.
   std::function<cluster::Placement(std::int64_t, std::int64_t)> place = cluster::Placement::even;
+  comm::ExchangeOptions exchange = {};                  ///< hidden and wire come from the model
   std::vector<comm::Fact> facts = {};                   ///< what else the ranks must have in common, beside the checkpoint
   const Logger* log = nullptr;                          ///< may be null; outlives the model
 };

@@ -6,6 +6,8 @@
 #include <span>
 
 #include "launcher/run/load_progress.h"
+#include "launcher/run/routing_file.h"
+#include "launcher/run/trace_file.h"
 
 namespace unmask::launcher {
 namespace {
@@ -13,6 +15,7 @@ namespace {
 runtime::ModelOptions model_options(const Job& job, experts::Precision precision) {
   const OptionValues& given = job.options();
   runtime::ModelOptions options{.precision = precision, .kernel = given.text("kernel")};
+  options.exchange = exchange_options(given);
   if (given.given("threads")) {
     options.num_threads = narrow<int>(given.integer("threads"));
   }
@@ -30,6 +33,8 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
 Network::Network(const Job& job, const Options& options) : job_(job), make_weights_(options.make_weights) {
   as_agreed([&] {
     auto how = model_options(job, options.precision);
+    how.exchange.trace = job.options().given("trace") ? &trace_ : nullptr;
+    how.exchange.routing_log = job.options().given("record-routing") ? &routing_ : nullptr;
     model_ = options.config ? std::make_unique<runtime::Model>(job.comm, *options.config, std::move(how))
                             : std::make_unique<runtime::Model>(job.comm, job.options().text("model"), std::move(how));
   });
@@ -61,6 +66,15 @@ void Network::load() {
     job_.log.info("{} matrices of the checkpoint were rounded to bf16", model_->num_rounded());
   }
   job_.log.debug("keys and values may take {} bytes", kv_memory_bytes());
+}
+
+void Network::write_recordings() const {
+  if (job_.options().given("trace")) {
+    write_trace(job_, trace_, job_.options().text("trace"));
+  }
+  if (job_.options().given("record-routing")) {
+    write_routing(job_, routing_, job_.options().text("record-routing"));
+  }
 }
 
 experts::Precision precision_of(const OptionValues& options) {

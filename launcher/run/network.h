@@ -4,6 +4,8 @@
 #include <memory>
 #include <optional>
 
+#include "base/trace.h"
+#include "comm/routing_log.h"
 #include "launcher/run/job.h"
 #include "runtime/model.h"
 
@@ -35,9 +37,14 @@ class Network {
   double load_seconds() const { return model_->load_seconds(); }
   std::uint64_t kv_memory_bytes() const { return model_->kv_memory_bytes(); }
 
+  /// Collective. --trace and --record-routing: what happened so far.
+  void write_recordings() const;
+
  private:
   const Job& job_;
   runtime::Model::MakeWeights make_weights_;
+  Trace trace_;
+  comm::RoutingLog routing_;
   std::unique_ptr<runtime::Model> model_;
 };
 
@@ -46,6 +53,9 @@ experts::Precision precision_of(const OptionValues& options);
 
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
+
+/// --exchange, --combine, --overlap and --message-bytes as options of an exchange.
+comm::ExchangeOptions exchange_options(const OptionValues& options);
 
 /// Collective. The kernels that --kernel names, or the best family for the precision that every rank has.
 const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision);
