@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -14,12 +15,14 @@
 #include "bench/synthetic_experts.h"
 #include "experts/grouped_experts.h"
 #include "experts/kernel_check.h"
+#include "experts/quantised.h"
 
 namespace unmask::bench {
 namespace {
 
 struct Options {
   ExpertShape shape;
+  experts::WeightType type = experts::WeightType::kBf16;
   std::vector<std::int64_t> rows = {1, 8, 32, 128, 1024};
   int repeat = 7;
   int num_threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
@@ -31,14 +34,14 @@ double median(std::vector<double> values) {
 }
 
 /// The family against the plainest one, which multiplies the same rounded values in another order.
-void check_grouped(const experts::KernelFamily& family, ThreadTeam& team) {
+void check_grouped(const experts::KernelFamily& family, ThreadTeam& team, experts::WeightType type) {
   const ExpertShape shape{.hidden = 112, .width = 80, .num_experts = 6, .top_k = 3};
   const SyntheticWork work(shape, 45);
   const experts::Compute fast{&family, &team, experts::Precision::kBfloat16};
   const experts::Compute plain{experts::kernel_families().back(), &team, experts::Precision::kBfloat16};
   experts::GroupedExperts a, b;
-  const auto got = a.run(fast, synthetic_experts(shape, fast), shape.hidden, work.work());
-  const auto expected = b.run(plain, synthetic_experts(shape, plain), shape.hidden, work.work());
+  const auto got = a.run(fast, synthetic_experts(shape, fast, type), shape.hidden, work.work());
+  const auto expected = b.run(plain, synthetic_experts(shape, plain, type), shape.hidden, work.work());
   float largest = 0, difference = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
     largest = std::max(largest, std::abs(expected[i]));
@@ -49,18 +52,18 @@ void check_grouped(const experts::KernelFamily& family, ThreadTeam& team) {
           "grouped experts of {}: difference {} of {} from the plain kernels", family.name, difference, largest);
 }
 
-void check_all(const experts::KernelFamily& family, ThreadTeam& team) {
+void check_all(const experts::KernelFamily& family, ThreadTeam& team, experts::WeightType type) {
   for (const auto& check : check_kernels(family)) {
     require(check.passed(), ExitCode::kSomeFailed, "{}: difference {}, at most {} expected", check.what, check.difference, check.bound);
   }
-  check_grouped(family, team);
+  check_grouped(family, team, type);
 }
 
 std::vector<std::span<const std::byte>> memory_of(const experts::ExpertWeights& weights) {
   std::vector<std::span<const std::byte>> pieces;
   for (const auto& expert : weights) {
     for (const experts::Matrix* m : {&expert.gate, &expert.up, &expert.down}) {
-      pieces.push_back(std::as_bytes(std::span(m->data(), size(m->rows() * m->cols()))));
+      pieces.emplace_back(reinterpret_cast<const std::byte*>(m->data()), size(m->bytes()));
     }
   }
   return pieces;
@@ -71,7 +74,7 @@ void measure(const Options& options, const experts::Compute& compute, const expe
   const ExpertShape& shape = options.shape;
   const SyntheticWork work(shape, rows);
   const auto memory = memory_of(weights);
-  const double matrix_bytes = 2.0 * static_cast<double>(shape.hidden * shape.width * work.num_busy());
+  const double matrix_bytes = static_cast<double>(experts::stored_bytes(options.type, shape.width, shape.hidden) * work.num_busy());
   const double matrix_flops = 2.0 * static_cast<double>(shape.hidden * shape.width * rows * shape.top_k);
   experts::GroupedExperts grouped;
   std::vector<double> ms, limit_ms, share, gigabytes, teraflops;
@@ -112,13 +115,13 @@ int run(const Options& options) {
   require(options.shape.top_k <= options.shape.num_experts, ExitCode::kUsage, "--top-k {} of {} experts", options.shape.top_k,
           options.shape.num_experts);
   ThreadTeam team(options.num_threads);
-  check_all(**amx, team);
+  check_all(**amx, team, options.type);
   const experts::Compute compute{*amx, &team, experts::Precision::kBfloat16};
-  const auto weights = synthetic_experts(options.shape, compute);
-  std::printf("%lld experts, hidden %lld, width %lld, top %lld, %d threads, kernels %s; medians of %d\n\n",
+  const auto weights = synthetic_experts(options.shape, compute, options.type);
+  std::printf("%lld experts, hidden %lld, width %lld, top %lld, %d threads, %s, kernels %s; medians of %d\n\n",
               static_cast<long long>(options.shape.num_experts), static_cast<long long>(options.shape.hidden),
               static_cast<long long>(options.shape.width), static_cast<long long>(options.shape.top_k), options.num_threads,
-              std::string((*amx)->name).c_str(), options.repeat);
+              std::string(experts::name_of(options.type)).c_str(), std::string((*amx)->name).c_str(), options.repeat);
   std::printf("| rows | read GB/s | AMX TFLOP/s | ms | limit ms | share | spread |\n|---|---|---|---|---|---|---|\n");
   for (const std::int64_t rows : options.rows) {
     measure(options, compute, weights, rows);
@@ -136,6 +139,10 @@ int main(int argc, char** argv) {
     app.add_option(name, value, help)->check(CLI::Range(1, 1 << 20))->capture_default_str();
   };
   app.add_option("--rows", options.rows, "rows of the layer, separated by commas")->delimiter(',')->check(CLI::Range(1, 1 << 20));
+  const std::map<std::string, unmask::experts::WeightType> types = {{"bf16", unmask::experts::WeightType::kBf16},
+                                                                    {"int8", unmask::experts::WeightType::kInt8},
+                                                                    {"int4", unmask::experts::WeightType::kInt4}};
+  app.add_option("--dtype", options.type, "bf16, int8 or int4: how the weights are stored")->transform(CLI::CheckedTransformer(types));
   positive("--repeat", options.repeat, "measurements of each case");
   positive("--threads", options.num_threads, "threads");
   positive("--hidden", options.shape.hidden, "values of a row");

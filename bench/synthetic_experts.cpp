@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "experts/quantised.h"
 
 namespace unmask::bench {
 namespace {
@@ -14,7 +15,20 @@ float value(std::int64_t at, std::uint32_t stream, float scale) {
   return round_to_bfloat16(static_cast<float>(static_cast<std::int32_t>(word)) * 0x1p-31F * scale);
 }
 
-experts::Matrix synthetic_matrix(std::int64_t rows, std::int64_t cols, std::uint32_t stream, experts::Layout layout) {
+struct Storage {
+  experts::WeightType type;
+  experts::Layout layout;
+};
+
+experts::Matrix quantised(const experts::Matrix& m, experts::WeightType type) {
+  experts::Matrix result(m.rows(), m.cols(), type);
+  for (std::int64_t p = 0; p < m.num_panels(); ++p) {
+    experts::quantise_panel(m.row(p * experts::kPanelRows), p, result);
+  }
+  return result;
+}
+
+experts::Matrix synthetic_matrix(std::int64_t rows, std::int64_t cols, std::uint32_t stream, Storage storage) {
   experts::Matrix m(rows, cols);
   // Some random rows' worth of values, shifted from row to row: no two rows are alike, and filling 0.8 GB takes seconds.
   constexpr std::int64_t kValues = 8191;
@@ -27,7 +41,10 @@ experts::Matrix synthetic_matrix(std::int64_t rows, std::int64_t cols, std::uint
       m.data()[r * cols + c] = values[size((r * 523 + c) % kValues)];
     }
   }
-  if (layout == experts::Layout::kPanels) {
+  if (storage.type != experts::WeightType::kBf16) {
+    return quantised(m, storage.type);
+  }
+  if (storage.layout == experts::Layout::kPanels) {
     m.pack();
   }
   return m;
@@ -35,14 +52,14 @@ experts::Matrix synthetic_matrix(std::int64_t rows, std::int64_t cols, std::uint
 
 }  // namespace
 
-experts::ExpertWeights synthetic_experts(const ExpertShape& shape, const experts::Compute& compute) {
+experts::ExpertWeights synthetic_experts(const ExpertShape& shape, const experts::Compute& compute, experts::WeightType type) {
   experts::ExpertWeights all(size(shape.num_experts));
-  const auto layout = experts::layout_of(*compute.kernels);
+  const Storage storage{type, experts::layout_of(*compute.kernels)};
   compute.team->for_each(shape.num_experts, [&](std::int64_t e) {
     const auto stream = static_cast<std::uint32_t>(3 * e + 100);
-    all[size(e)].gate = synthetic_matrix(shape.width, shape.hidden, stream, layout);
-    all[size(e)].up = synthetic_matrix(shape.width, shape.hidden, stream + 1, layout);
-    all[size(e)].down = synthetic_matrix(shape.hidden, shape.width, stream + 2, layout);
+    all[size(e)].gate = synthetic_matrix(shape.width, shape.hidden, stream, storage);
+    all[size(e)].up = synthetic_matrix(shape.width, shape.hidden, stream + 1, storage);
+    all[size(e)].down = synthetic_matrix(shape.hidden, shape.width, stream + 2, storage);
   });
   return all;
 }

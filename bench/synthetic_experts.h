@@ -18,7 +18,8 @@ struct ExpertShape {
 };
 
 /// Experts in the layout that the kernels take, with values that differ everywhere and depend on the shape alone.
-experts::ExpertWeights synthetic_experts(const ExpertShape& shape, const experts::Compute& compute);
+experts::ExpertWeights synthetic_experts(const ExpertShape& shape, const experts::Compute& compute,
+                                         experts::WeightType type = experts::WeightType::kBf16);
 
 /// Rows, each of which goes to top_k different experts, uniformly chosen.
 class SyntheticWork {

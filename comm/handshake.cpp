@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <new>
 #include <vector>
 
 #include "base/byte_stream.h"
@@ -104,6 +105,18 @@ void agree(Communicator& comm, const std::optional<Error>& mine) {
     const std::string message = reader.get_text();
     fail_with(code, comm.num_ranks() > 1 ? format("rank {} host {}: {}", rank, host, message) : message);
   }
+}
+
+void run_together(Communicator& comm, const std::function<void()>& part) {
+  std::optional<Error> mine;
+  try {
+    part();
+  } catch (const Error& error) {
+    mine = error;
+  } catch (const std::bad_alloc&) {
+    mine.emplace(ExitCode::kBadInput, "there is not enough memory on this host: use more ranks on more hosts, or a smaller input");
+  }
+  agree(comm, mine);
 }
 
 }  // namespace unmask::comm

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,5 +24,8 @@ void require_same(Communicator& comm, std::span<const Fact> mine);
 /// Collective. Throws on every rank the error of the lowest rank that has one ("rank R host H: ..." before the message where
 /// there are several ranks); returns where nobody has. So a rank's failure to load never leaves the others waiting.
 void agree(Communicator& comm, const std::optional<Error>& mine);
+
+/// Collective. Runs `part` on this rank, and throws as agree() does if it failed with an Error, or for want of memory, on any.
+void run_together(Communicator& comm, const std::function<void()>& part);
 
 }  // namespace unmask::comm

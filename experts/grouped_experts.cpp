@@ -4,10 +4,34 @@
 #include <algorithm>
 #include <cstring>
 
+#include "experts/quantised.h"
+
 namespace unmask::experts {
 namespace {
 
 constexpr std::int64_t kOutputsPerTask = 32;
+
+/// Quantised weights suit every family; those that take panels expand them on the way, the others before.
+bool is_in_panels(Layout layout, const KernelFamily& kernels) {
+  return layout == Layout::kPanels || (layout == Layout::kQuantised && kernels.panels != nullptr);
+}
+
+/// Rows [begin, end) of a matrix as a plain product takes them.
+class PlainRows {
+ public:
+  PlainRows(const Matrix& m, std::int64_t begin, std::int64_t end) {
+    if (m.layout() == Layout::kQuantised) {
+      expanded_.grow((end - begin) * m.cols());
+      expand_rows(m, begin, end, expanded_.data());
+    }
+    rows_ = m.layout() == Layout::kQuantised ? expanded_.data() : m.row(begin);
+  }
+  const bfloat16* data() const { return rows_; }
+
+ private:
+  AlignedBuffer<bfloat16> expanded_;
+  const bfloat16* rows_;
+};
 
 }  // namespace
 
@@ -15,12 +39,13 @@ std::span<const float> GroupedExperts::run(const Compute& compute, const ExpertW
                                            const cluster::ExpertWork& work) {
   slots_.grow(work.num_slots * hidden);
   const std::span<const float> slots(slots_.data(), size(work.num_slots * hidden));
-  if (!work.assignments.empty() && !experts.empty() && experts.front().gate.layout() == Layout::kPanels) {
+  if (!work.assignments.empty() && !experts.empty() && is_in_panels(experts.front().gate.layout(), *compute.kernels)) {
     panels_.run(compute, experts, hidden, work, slots_.data());
     return slots;
   }
-  if (work.num_slots > 0) {
-    std::memset(slots_.data(), 0, size(work.num_slots * hidden) * sizeof(float));
+  if (work.new_slots_end > work.new_slots_begin) {
+    std::memset(slots_.data() + work.new_slots_begin * hidden, 0,
+                size((work.new_slots_end - work.new_slots_begin) * hidden) * sizeof(float));
   }
   auto rest = work.assignments;
   while (!rest.empty()) {
@@ -50,11 +75,12 @@ void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const
   compute.team->for_each(whole(width, kOutputsPerTask), [&](std::int64_t task) {
     const std::int64_t begin = task * kOutputsPerTask;
     const std::int64_t end = std::min(width, begin + kOutputsPerTask);
-    GemmProblem g{.x = x_.data(), .x_stride = hidden, .rows = rows, .w = expert.gate.row(0), .k = hidden,
-                  .n_begin = begin, .n_end = end, .y = gate_.data(), .y_stride = width};
+    const PlainRows gate(expert.gate, begin, end), up(expert.up, begin, end);
+    GemmProblem g{.x = x_.data(), .x_stride = hidden, .rows = rows, .w = gate.data(), .k = hidden,
+                  .n_begin = 0, .n_end = end - begin, .y = gate_.data() + begin, .y_stride = width};
     compute.kernels->gemm(g);
-    g.w = expert.up.row(0);
-    g.y = up_.data();
+    g.w = up.data();
+    g.y = up_.data() + begin;
     compute.kernels->gemm(g);
     for (std::int64_t r = 0; r < rows; ++r) {
       float* h = gate_.data() + r * width + begin;
@@ -64,8 +90,9 @@ void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const
   compute.team->for_each(whole(hidden, kOutputsPerTask), [&](std::int64_t task) {
     const std::int64_t begin = task * kOutputsPerTask;
     const std::int64_t end = std::min(hidden, begin + kOutputsPerTask);
-    compute.kernels->gemm({.x = gate_.data(), .x_stride = width, .rows = rows, .w = expert.down.row(0), .k = width,
-                           .n_begin = begin, .n_end = end, .y = y_.data(), .y_stride = hidden});
+    const PlainRows down(expert.down, begin, end);
+    compute.kernels->gemm({.x = gate_.data(), .x_stride = width, .rows = rows, .w = down.data(), .k = width, .n_begin = 0,
+                           .n_end = end - begin, .y = y_.data() + begin, .y_stride = hidden});
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto& a = assignments[size(r)];
       compute.kernels->add_weighted(a.weight, y_.data() + r * hidden + begin, end - begin,

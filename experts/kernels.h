@@ -124,12 +124,32 @@ struct PanelAddProblem {
   std::int64_t slots_stride;
 };
 
+/// PanelGateUpProblem with quantised weights (quantised.h), expanded to bfloat16 on the way. Of `product`, the weights are not
+/// used.
+struct QuantisedGateUpProblem {
+  PanelGateUpProblem product;
+  WeightType type;
+  const std::byte *gate, *up;   ///< panels, one after the other
+  bfloat16* workspace;          ///< [4 panels of k inputs]
+};
+
+/// PanelAddProblem with quantised weights.
+struct QuantisedAddProblem {
+  PanelAddProblem product;
+  WeightType type;
+  const std::byte* w;
+  const std::byte* next_w;      ///< or null
+  bfloat16* workspace;          ///< [4 panels of k inputs]
+};
+
 /// Matrix products of families that take weights in panels and inputs in bfloat16.
 struct PanelKernels {
   void (*tile_rows)(const RowTilesProblem&);
   void (*gemm)(const PanelGemmProblem&);
   void (*gate_up)(const PanelGateUpProblem&);
   void (*add_down)(const PanelAddProblem&);
+  void (*gate_up_quantised)(const QuantisedGateUpProblem&);
+  void (*add_down_quantised)(const QuantisedAddProblem&);
 };
 
 /// One implementation of every kernel for some instruction set. Within a family a row's result depends on nothing but the

@@ -9,6 +9,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/checked_math.h"
+#include "experts/quantised.h"
 
 namespace unmask::experts {
 namespace {
@@ -33,10 +34,11 @@ void pack_panel(const bfloat16* stored, std::int64_t rows, std::int64_t cols, bf
 
 }  // namespace
 
-Matrix::Matrix(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols) {
+Matrix::Matrix(std::int64_t rows, std::int64_t cols, WeightType type)
+    : rows_(rows), cols_(cols), layout_(type == WeightType::kBf16 ? Layout::kRows : Layout::kQuantised), type_(type) {
   const auto count = checked_mul(size(num_panels()), size(panel_size()));
   UNMASK_CHECK(rows >= 0 && cols >= 0 && count.value_or(SIZE_MAX) <= SIZE_MAX / 64, "matrix {} x {}", rows, cols);
-  const std::size_t bytes = *count * sizeof(bfloat16);
+  const std::size_t bytes = type == WeightType::kBf16 ? *count * sizeof(bfloat16) : size(this->bytes());
   if (bytes == 0) {
     return;
   }
@@ -48,6 +50,15 @@ Matrix::Matrix(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols) 
   if (large) {
     static_cast<void>(madvise(data_.get(), bytes, MADV_HUGEPAGE));  // without them the weights are only read more slowly
   }
+}
+
+std::int64_t Matrix::bytes() const {
+  return type_ == WeightType::kBf16 ? rows_ * cols_ * static_cast<std::int64_t>(sizeof(bfloat16))
+                                    : num_panels() * quantised_panel_bytes(type_, cols_);
+}
+
+std::byte* Matrix::quantised_panel(std::int64_t p) {
+  return reinterpret_cast<std::byte*>(checked(Layout::kQuantised)) + p * quantised_panel_bytes(type_, cols_);
 }
 
 void Matrix::pack() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -14,7 +15,11 @@ namespace unmask::experts {
 ///   kRows:   as a checkpoint stores it, row-major without padding.
 ///   kPanels: [rows / 16][cols / 32] tiles of [16 pairs of cols][16 rows][2], as AMX takes them: a panel of 16 rows is one
 ///            stream of bytes. Rows and columns are padded with zeros to whole tiles.
-enum class Layout { kRows, kPanels };
+///   kQuantised: panels of fewer bits, see quantised.h; the same for every kernel family.
+enum class Layout { kRows, kPanels, kQuantised };
+
+/// How each weight is stored. int8, int4: whole numbers times the scale of their group.
+enum class WeightType : std::uint8_t { kBf16, kInt8, kInt4 };
 
 constexpr std::int64_t kPanelRows = 16;
 constexpr std::int64_t kTileCols = 32;
@@ -22,19 +27,20 @@ constexpr std::int64_t kTileCols = 32;
 /// How many whole tiles or panels hold `count`.
 constexpr std::int64_t whole(std::int64_t count, std::int64_t each) { return (count + each - 1) / each; }
 
-/// A bfloat16 weight matrix [rows = outputs, cols = inputs]. It begins as kRows with room for either layout; large ones ask
-/// for transparent huge pages.
+/// A weight matrix [rows = outputs, cols = inputs]. One of bfloat16 begins as kRows with room for either layout, any other is
+/// kQuantised from the start; large ones ask for transparent huge pages.
 class Matrix {
  public:
   Matrix() = default;
   /// Throws std::bad_alloc.
-  Matrix(std::int64_t rows, std::int64_t cols);
+  Matrix(std::int64_t rows, std::int64_t cols, WeightType type = WeightType::kBf16);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
   Layout layout() const { return layout_; }
-  /// Without padding.
-  std::int64_t bytes() const { return rows_ * cols_ * static_cast<std::int64_t>(sizeof(bfloat16)); }
+  WeightType type() const { return type_; }
+  /// Of bfloat16 without padding, of quantised weights all that is stored.
+  std::int64_t bytes() const;
   bfloat16* data() { return data_.get(); }
   const bfloat16* data() const { return data_.get(); }
 
@@ -45,6 +51,9 @@ class Matrix {
   /// Rows 16 p to 16 p + 15 of a matrix in panels.
   const bfloat16* panel(std::int64_t p) const { return checked(Layout::kPanels) + p * panel_size(); }
   std::int64_t num_panels() const { return whole(rows_, kPanelRows); }
+  /// Quantised rows 16 p to 16 p + 15, quantised_panel_bytes() of them.
+  std::byte* quantised_panel(std::int64_t p);
+  const std::byte* quantised_panel(std::int64_t p) const { return const_cast<Matrix&>(*this).quantised_panel(p); }
   /// Elements of one panel.
   std::int64_t panel_size() const { return whole(cols_, kTileCols) * kTileCols * kPanelRows; }
 
@@ -63,6 +72,7 @@ class Matrix {
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
   Layout layout_ = Layout::kRows;
+  WeightType type_ = WeightType::kBf16;
   std::unique_ptr<bfloat16, Free> data_;
 };
 

@@ -2,7 +2,6 @@
 #include "experts/panel_experts.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 namespace unmask::experts {
@@ -21,19 +20,15 @@ void PanelExperts::run(const Compute& compute, const ExpertWeights& experts, std
   const PanelKernels& kernels = *compute.kernels->panels;
   list_busy(experts, work);
   list_tasks(compute.team->size());
-  x_.resize(size(compute.team->size()));
-  std::atomic<std::size_t> next = 0;
-  if (!tasks_.empty()) {
-    compute.team->run([&](int member) {
-      for (auto i = next.fetch_add(1); i < tasks_.size(); i = next.fetch_add(1)) {
-        gate_up(tasks_[i], work, kernels, x_[size(member)]);
-      }
-    });
-  }
+  mine_.resize(size(compute.team->size()));
+  compute.team->for_each_on(std::ssize(tasks_), [&](std::int64_t task, int member) {
+    gate_up(tasks_[size(task)], work, kernels, mine_[size(member)]);
+  });
   const std::int64_t num_panels = whole(hidden, kPanelRows);
   const std::int64_t each = whole(num_panels, kSharesPerThread * compute.team->size());
-  compute.team->for_each(whole(num_panels, each), [&](std::int64_t task) {
-    add_down(task * each, std::min(num_panels, (task + 1) * each), kernels, work.num_slots, slots);
+  compute.team->for_each_on(whole(num_panels, each), [&](std::int64_t task, int member) {
+    add_down(task * each, std::min(num_panels, (task + 1) * each), kernels, {work.new_slots_begin, work.new_slots_end, slots},
+             mine_[size(member)]);
   });
 }
 
@@ -79,39 +74,65 @@ void PanelExperts::list_tasks(int num_threads) {
 }
 
 void PanelExperts::gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels,
-                           AlignedBuffer<bfloat16>& x) {
+                           Workspace& mine) {
   const auto& [expert, picked, h] = *task.busy;
   const std::int64_t hidden = expert->gate.cols();
+  AlignedBuffer<bfloat16>& x = mine.x;
   x.grow(std::min(kRowsAtOnce, whole(std::ssize(picked), kPanelRows) * kPanelRows) / kPanelRows * expert->gate.panel_size());
+  const bool is_quantised = expert->gate.layout() == Layout::kQuantised;
   for (std::int64_t begin = 0; begin < std::ssize(picked); begin += kRowsAtOnce) {
     const std::int64_t rows = std::min(kRowsAtOnce, std::ssize(picked) - begin);
     kernels.tile_rows({.x = work.rows.data(), .x_stride = hidden, .picked = picked.data() + begin, .rows = rows, .k = hidden,
                        .tiles = x.data()});
-    kernels.gate_up({.walk = {.x = x.data(), .rows = rows, .k = hidden, .num_panels = task.panel_end - task.panel_begin},
-                     .gate = expert->gate.panel(task.panel_begin), .up = expert->up.panel(task.panel_begin),
-                     .next_gate = nullptr, .next_up = nullptr, .h = h + begin / kPanelRows * expert->down.panel_size(),
-                     .width = expert->gate.rows(), .first_panel = task.panel_begin});
+    PanelGateUpProblem problem{.walk = {.x = x.data(), .rows = rows, .k = hidden, .num_panels = task.panel_end - task.panel_begin},
+                               .gate = nullptr, .up = nullptr, .next_gate = nullptr, .next_up = nullptr,
+                               .h = h + begin / kPanelRows * expert->down.panel_size(), .width = expert->gate.rows(),
+                               .first_panel = task.panel_begin};
+    if (is_quantised) {
+      kernels.gate_up_quantised({.product = problem, .type = expert->gate.type(),
+                                 .gate = expert->gate.quantised_panel(task.panel_begin),
+                                 .up = expert->up.quantised_panel(task.panel_begin), .workspace = mine.expanded_of(expert->gate)});
+      continue;
+    }
+    problem.gate = expert->gate.panel(task.panel_begin);
+    problem.up = expert->up.panel(task.panel_begin);
+    kernels.gate_up(problem);
   }
 }
 
-void PanelExperts::add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels,
-                            std::int64_t num_slots, float* slots) const {
+void PanelExperts::add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels, Slots to,
+                            Workspace& mine) const {
   if (busy_.empty()) {
     return;
   }
   const std::int64_t hidden = busy_.front().expert->down.rows();
   const std::int64_t begin = panel_begin * kPanelRows;
   const std::int64_t num_outputs = std::min(hidden, panel_end * kPanelRows) - begin;
-  for (std::int64_t slot = 0; slot < num_slots; ++slot) {
-    std::memset(slots + slot * hidden + begin, 0, size(num_outputs) * sizeof(float));
+  for (std::int64_t slot = to.begin; slot < to.end; ++slot) {
+    std::memset(to.values + slot * hidden + begin, 0, size(num_outputs) * sizeof(float));
   }
   for (std::size_t i = 0; i < busy_.size(); ++i) {
     const auto& [expert, picked, h] = busy_[i];
-    kernels.add_down({.walk = {.x = h, .rows = std::ssize(picked), .k = expert->down.cols(), .num_panels = panel_end - panel_begin},
-                      .w = expert->down.panel(panel_begin),
-                      .next_w = i + 1 < busy_.size() ? busy_[i + 1].expert->down.panel(panel_begin) : nullptr,
-                      .num_outputs = num_outputs, .picked = picked.data(), .slots = slots + begin, .slots_stride = hidden});
+    const Matrix* next = i + 1 < busy_.size() ? &busy_[i + 1].expert->down : nullptr;
+    PanelAddProblem problem{.walk = {.x = h, .rows = std::ssize(picked), .k = expert->down.cols(), .num_panels = panel_end - panel_begin},
+                            .w = nullptr, .next_w = nullptr, .num_outputs = num_outputs, .picked = picked.data(),
+                            .slots = to.values + begin, .slots_stride = hidden};
+    if (expert->down.layout() == Layout::kQuantised) {
+      kernels.add_down_quantised({.product = problem, .type = expert->down.type(), .w = expert->down.quantised_panel(panel_begin),
+                                  .next_w = next == nullptr ? nullptr : next->quantised_panel(panel_begin),
+                                  .workspace = mine.expanded_of(expert->down)});
+      continue;
+    }
+    problem.w = expert->down.panel(panel_begin);
+    problem.next_w = next == nullptr ? nullptr : next->panel(panel_begin);
+    kernels.add_down(problem);
   }
+}
+
+bfloat16* PanelExperts::Workspace::expanded_of(const Matrix& m) {
+  constexpr std::int64_t kPanels = 4;
+  expanded.grow(kPanels * m.panel_size());
+  return expanded.data();
 }
 
 }  // namespace unmask::experts

@@ -18,7 +18,7 @@ namespace unmask::experts {
 /// A task of step 2 owns columns of the slots, so that sums need neither locks nor a buffer of expert rows.
 class PanelExperts {
  public:
-  /// Fills slots [work.num_slots, hidden].
+  /// Adds to slots [work.num_slots, hidden]; new ones start from zero.
   void run(const Compute& compute, const ExpertWeights& experts, std::int64_t hidden, const cluster::ExpertWork& work,
            float* slots);
 
@@ -35,16 +35,26 @@ class PanelExperts {
     std::int64_t panel_begin, panel_end;
   };
 
+  /// What one thread needs for itself.
+  struct Workspace {
+    AlignedBuffer<bfloat16> x;         ///< gathered rows
+    AlignedBuffer<bfloat16> expanded;  ///< panels of quantised weights on their way to the kernel
+    bfloat16* expanded_of(const Matrix& m);
+  };
+  struct Slots {
+    std::int64_t begin, end;  ///< those that nobody has written to
+    float* values;            ///< [all slots, hidden]
+  };
+
   void list_busy(const ExpertWeights& experts, const cluster::ExpertWork& work);
   void list_tasks(int num_threads);
-  void gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels, AlignedBuffer<bfloat16>& x);
-  void add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels, std::int64_t num_slots,
-                float* slots) const;
+  void gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels, Workspace& mine);
+  void add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels, Slots to, Workspace& mine) const;
 
   std::vector<Busy> busy_;  ///< ascending by expert
   std::vector<Task> tasks_;
   AlignedBuffer<bfloat16> h_;
-  std::vector<AlignedBuffer<bfloat16>> x_;  ///< each thread's gathered rows
+  std::vector<Workspace> mine_;  ///< by thread
 };
 
 }  // namespace unmask::experts

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs with apt what building, testing and running unmask needs and this machine lacks. Asks nothing.
-#   scripts/install-deps.sh [--test]      --test: also what only the tests need (clang's fuzzer, Python)
+#   scripts/install-deps.sh [--test]      --test: also what only the tests need (clang's fuzzer, Python, the lab)
 set -euo pipefail
 
 packages=(
@@ -14,7 +14,7 @@ packages=(
 )
 case "${1:-}" in
   "") ;;
-  --test) packages+=(clang libclang-rt-14-dev python3-venv python3-pip) ;;
+  --test) packages+=(clang libclang-rt-14-dev python3-venv python3-pip iproute2 nftables) ;;
   *) sed -n '3,4p' "$0" >&2; exit 2 ;;
 esac
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

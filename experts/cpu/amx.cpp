@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "experts/cpu/families.h"
+#include "experts/quantised.h"
 
 namespace unmask::experts::cpu {
 namespace {
@@ -27,6 +28,8 @@ constexpr std::int64_t kGemmOutputs = 4;
 #include "experts/cpu/amx_tiles.inc.h"
 #include "experts/cpu/amx_walk.inc.h"
 #include "experts/cpu/amx_products.inc.h"
+#include "experts/cpu/amx_quantised.inc.h"
+#include "experts/cpu/amx_quantised_walk.inc.h"
 #include "experts/cpu/amx_attention.inc.h"
 
 bool has_amx_bf16() {
@@ -53,7 +56,8 @@ bool supported() {
 }  // namespace
 
 const KernelFamily& amx_family() {
-  static const PanelKernels panels = {.tile_rows = tile_rows, .gemm = panel_gemm, .gate_up = panel_gate_up, .add_down = panel_add_down};
+  static const PanelKernels panels = {.tile_rows = tile_rows, .gemm = panel_gemm, .gate_up = panel_gate_up, .add_down = panel_add_down,
+                                      .gate_up_quantised = quantised_gate_up, .add_down_quantised = quantised_add_down};
   static const KernelFamily family = {
       .name = "amx", .needs = "AMX-BF16, AVX-512 F, BW, DQ, VL and BF16, and the system's leave to use tiles",
       .supported = supported, .panels = &panels, .gemm = gemm, .rms_norm = rms_norm,

@@ -2,40 +2,25 @@
 #include "launcher/run/job.h"
 
 #include <cstdio>
-#include <new>
-#include <optional>
 
 #include "base/byte_stream.h"
-#include "comm/handshake.h"
 #include "launcher/run/version.h"
 
 namespace unmask::launcher {
-namespace {
 
-/// An error that a collective threw: all ranks have it, unless it says that a rank is missing.
-[[noreturn]] void rethrow_agreed(const Error& error) {
-  if (error.code() == ExitCode::kPeerLost) {
-    throw error;
+void as_agreed(const std::function<void()>& collective) {
+  try {
+    collective();
+  } catch (const Error& error) {
+    if (error.code() == ExitCode::kPeerLost) {
+      throw;
+    }
+    throw AgreedError(error.code(), error.what());
   }
-  throw AgreedError(error.code(), error.what());
 }
 
-}  // namespace
-
 void agreed(comm::Communicator& comm, const std::function<void()>& part) {
-  std::optional<Error> mine;
-  try {
-    part();
-  } catch (const Error& error) {
-    mine = error;
-  } catch (const std::bad_alloc&) {
-    mine.emplace(ExitCode::kBadInput, "there is not enough memory on this host: use more ranks on more hosts, or a smaller input");
-  }
-  try {
-    comm::agree(comm, mine);
-  } catch (const Error& error) {
-    rethrow_agreed(error);
-  }
+  as_agreed([&] { comm::run_together(comm, part); });
 }
 
 ExitCode share_code(const Job& job, const std::function<ExitCode()>& find) {
@@ -50,15 +35,8 @@ void tell(std::string_view message) {
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
-void require_same_everywhere(const Job& job, const std::string& checkpoint_fingerprint) {
-  const std::vector<comm::Fact> facts = {{"program version", version_line()},
-                                         {"checkpoint", checkpoint_fingerprint},
-                                         {"options", job.options().dump(job.invocation.command)}};
-  try {
-    comm::require_same(job.comm, facts);
-  } catch (const Error& error) {
-    rethrow_agreed(error);
-  }
+std::vector<comm::Fact> common_facts(const Job& job) {
+  return {{"program version", version_line()}, {"options", job.options().dump(job.invocation.command)}};
 }
 
 }  // namespace unmask::launcher

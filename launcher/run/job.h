@@ -3,9 +3,11 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "comm/communicator.h"
+#include "comm/handshake.h"
 #include "launcher/io/output.h"
 #include "launcher/options/command_line.h"
 #include "launcher/text/request_line.h"
@@ -32,13 +34,16 @@ class AgreedError : public Error {
 /// Collective. Runs `part` on this rank and ends with AgreedError on all of them if it failed on any.
 void agreed(comm::Communicator& comm, const std::function<void()>& part);
 
+/// Runs something collective whose errors all ranks have: they become AgreedError, unless they say that a rank is missing.
+void as_agreed(const std::function<void()>& collective);
+
 /// Collective. Rank 0's exit code, which it alone finds out, on every rank.
 ExitCode share_code(const Job& job, const std::function<ExitCode()>& find);
 
 /// One line on standard error, `unmask: message`.
 void tell(std::string_view message);
 
-/// Collective. comm::require_same, failing as AgreedError.
-void require_same_everywhere(const Job& job, const std::string& checkpoint_fingerprint);
+/// What all ranks must agree on, whatever the checkpoint.
+std::vector<comm::Fact> common_facts(const Job& job);
 
 }  // namespace unmask::launcher

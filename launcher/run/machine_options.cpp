@@ -1,27 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
-#include "base/byte_stream.h"
-#include "cluster/topology.h"
 #include "launcher/run/network.h"
 #include "runtime/input_file.h"
 #include "runtime/strict_json.h"
 
 namespace unmask::launcher {
-namespace {
-
-/// The names of the families that this processor can run for the precision, each between blanks.
-std::string supported_names(experts::Precision precision) {
-  std::string names = " ";
-  for (const experts::KernelFamily* family : experts::kernel_families()) {
-    names += family->serves(precision) && family->supported() ? std::string(family->name) + " " : "";
-  }
-  return names;
-}
-
-}  // namespace
 
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks) {
   if (option == "even") {
@@ -42,41 +28,14 @@ cluster::Placement read_placement(const std::string& option, std::int64_t num_ex
 }
 
 const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision) {
-  const std::string wanted = job.options().text("kernel");
-  const experts::KernelFamily* mine = nullptr;
-  agreed(job.comm, [&] { mine = &experts::choose_kernel_family(wanted, precision); });
-  if (wanted != "auto") {
-    return *mine;
-  }
-  std::vector<std::string> names;
-  for (const auto& bytes : job.comm.all_gather(ByteWriter().put(supported_names(precision)).take())) {
-    names.push_back(ByteReader(bytes).get_text());
-  }
-  for (const experts::KernelFamily* family : experts::kernel_families()) {
-    const std::string word = format(" {} ", family->name);
-    const auto without = std::ranges::find_if(names, [&](const std::string& all) { return all.find(word) == std::string::npos; });
-    if (without == names.end()) {
-      job.log.debug("kernels: {}", family->name);
-      return *family;
-    }
-    if (names[job.comm.rank().at()].find(word) != std::string::npos) {
-      job.log.info("kernels {} are left out: rank {} cannot run them", family->name, without - names.begin());
-    }
-  }
-  UNMASK_CHECK(false, "no kernel family runs everywhere, not even {}", mine->name);
+  const experts::KernelFamily* family = nullptr;
+  as_agreed([&] { family = &runtime::agree_on_kernels(job.comm, job.options().text("kernel"), precision, &job.log); });
+  return *family;
 }
 
 int agree_on_threads(const Job& job) {
-  const cluster::Topology machine = cluster::read_topology();
-  job.log.debug("machine: {}", machine.describe());
-  std::int64_t sharing = 0;
-  for (const auto& bytes : job.comm.all_gather(ByteWriter().put(job.comm.host()).put(machine.binding_hash).take())) {
-    ByteReader reader(bytes);
-    const bool same_host = reader.get_text() == job.comm.host();
-    sharing += same_host && reader.get<std::uint64_t>() == machine.binding_hash ? 1 : 0;
-  }
-  return job.options().given("threads") ? narrow<int>(job.options().integer("threads"))
-                                        : cluster::default_threads(machine, sharing, job.comm.num_ranks_on_host());
+  const int share = runtime::share_of_cores(job.comm, &job.log);
+  return job.options().given("threads") ? narrow<int>(job.options().integer("threads")) : share;
 }
 
 }  // namespace unmask::launcher

@@ -1,57 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
 #include <optional>
 
-#include "base/thread_team.h"
-#include "cluster/placement.h"
-#include "comm/exchange.h"
 #include "launcher/run/job.h"
-#include "runtime/checkpoint.h"
-#include "runtime/transformer.h"
+#include "runtime/model.h"
 
 namespace unmask::launcher {
 
-/// A checkpoint on its way to a running network on the ranks of a job. All steps are collective and fail together.
+/// The runtime's model as a job's options want it. All steps are collective and fail together (AgreedError).
 class Network {
  public:
   struct Options {
     experts::Precision precision = experts::Precision::kBfloat16;
   };
-  /// Reads headers only: opens the checkpoint, places the experts, agrees on the kernels.
+  /// Reads headers only.
   Network(const Job& job, const Options& options);
 
-  /// Loads the weights, if there is memory for them on every host.
+  /// Loads the weights, if there is memory for them on every host; from then on waits end after --watchdog.
   void load();
 
-  const runtime::ModelConfig& config() const { return checkpoint_->config(); }
-  const std::filesystem::path& folder() const { return checkpoint_->folder(); }
-  std::string fingerprint() const { return checkpoint_->fingerprint(); }
-  const experts::KernelFamily& kernels() const { return *kernels_; }
-  int num_threads() const { return team_->size(); }
-  /// After load().
-  runtime::Transformer& transformer() { return *transformer_; }
-  std::uint64_t bytes_read() const { return loaded_->bytes_read; }
-  double load_seconds() const { return load_seconds_; }
-  /// Bytes that this rank may use for keys and values: --kv-memory, or its share of half of what the host has left.
-  std::uint64_t kv_memory_bytes() const { return kv_memory_bytes_; }
+  const runtime::ModelConfig& config() const { return model_->config(); }
+  const std::filesystem::path& folder() const { return model_->folder(); }
+  std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
+  const experts::KernelFamily& kernels() const { return model_->kernels(); }
+  int num_threads() const { return model_->num_threads(); }
+  /// After load(), as all below.
+  runtime::Transformer& transformer() { return model_->transformer(); }
+  std::uint64_t bytes_read() const { return model_->bytes_read(); }
+  double load_seconds() const { return model_->load_seconds(); }
+  std::uint64_t kv_memory_bytes() const { return model_->kv_memory_bytes(); }
 
  private:
-  void require_memory() const;
-  std::uint64_t share_of_free_memory() const;
-
   const Job& job_;
-  experts::Precision precision_;
-  std::optional<runtime::Checkpoint> checkpoint_;
-  std::optional<cluster::Placement> placement_;
-  const experts::KernelFamily* kernels_ = nullptr;
-  std::unique_ptr<ThreadTeam> team_;
-  std::optional<runtime::LoadResult> loaded_;
-  std::unique_ptr<comm::Exchange> exchange_;
-  std::unique_ptr<runtime::Transformer> transformer_;
-  double load_seconds_ = 0;
-  std::uint64_t kv_memory_bytes_ = 0;
+  std::optional<runtime::Model> model_;
 };
 
 /// --dtype as a precision.

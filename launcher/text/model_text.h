@@ -8,7 +8,7 @@
 #include "launcher/options/option_values.h"
 #include "launcher/text/request_line.h"
 #include "runtime/chat/chat_template.h"
-#include "runtime/model_config.h"
+#include "runtime/special_tokens.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace unmask::launcher {
@@ -24,18 +24,8 @@ struct ModelText {
   const runtime::Tokenizer& need_tokenizer(std::string_view what) const;
 };
 
-/// The tokens that mean something to decoding.
-struct SpecialTokens {
-  TokenId mask = 0;
-  /// An answer ends at the first of any of these; the first one fills the rest. Of generation_config.json, config.json, the
-  /// tokenizer's eos_token, the template's end of turn; may be empty.
-  std::vector<TokenId> ends;
-};
-
-/// `mask_option` (--mask-token-id) wins over config, tokenizer_config's mask_token, <|mask|>, <|mdm_mask|>. Throws
-/// Error(kBadInput): no mask token, or a token outside the vocabulary.
-SpecialTokens find_special_tokens(const std::filesystem::path& folder, const runtime::ModelConfig& config,
-                                  const runtime::Tokenizer* tokenizer, std::optional<TokenId> mask_option);
+using runtime::find_special_tokens;
+using runtime::SpecialTokens;
 
 struct PromptOptions {
   enum class Template { kUse, kRaw };

@@ -101,7 +101,7 @@ void expect_decodes(const std::filesystem::path& model, const std::filesystem::p
 
 TEST_P(GoldenTest, DecodesAreExact) {
   const auto folder = kData / GetParam().folder;
-  expect_decodes(folder, folder / "decode.json", options(), 60);
+  expect_decodes(folder, folder / "decode.json", options(), 80);
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, GoldenTest,

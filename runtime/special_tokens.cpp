@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "runtime/special_tokens.h"
+
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
 
-#include "launcher/text/model_text.h"
 #include "runtime/input_file.h"
 #include "runtime/strict_json.h"
 
-namespace unmask::launcher {
+namespace unmask::runtime {
 namespace {
 
 using nlohmann::json;
@@ -16,19 +17,19 @@ json read_object(const std::filesystem::path& file) {
   if (std::error_code error; !std::filesystem::exists(file, error)) {
     return json::object();
   }
-  json object = runtime::parse_json_strictly(runtime::read_text_file(file, runtime::kMaxSideFileBytes), file.string(),
-                                              runtime::kMaxSideFileBytes);
-  require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", file.string(), runtime::describe(object));
+  json object = parse_json_strictly(read_text_file(file, kMaxSideFileBytes), file.string(),
+                                              kMaxSideFileBytes);
+  require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", file.string(), describe(object));
   return object;
 }
 
-void require_in_vocabulary(std::int64_t token, const runtime::ModelConfig& config, std::string_view what) {
+void require_in_vocabulary(std::int64_t token, const ModelConfig& config, std::string_view what) {
   require(token >= 0 && token < config.vocab_size, ExitCode::kBadInput, "{}: expected a token from 0 to {}, found {}", what,
           config.vocab_size - 1, token);
 }
 
 /// eos_token_id of generation_config.json: a number or a list of numbers.
-std::vector<TokenId> generation_ends(const std::filesystem::path& folder, const runtime::ModelConfig& config) {
+std::vector<TokenId> generation_ends(const std::filesystem::path& folder, const ModelConfig& config) {
   const auto file = folder / "generation_config.json";
   const json all = read_object(file);
   const auto value = all.find("eos_token_id");
@@ -39,7 +40,7 @@ std::vector<TokenId> generation_ends(const std::filesystem::path& folder, const 
   std::vector<TokenId> ends;
   for (const json& id : value->is_array() ? *value : json::array({*value})) {
     require(id.is_number_integer(), ExitCode::kBadInput, "{}: expected a whole number or a list of them, found {}", what,
-            runtime::describe(id));
+            describe(id));
     const auto token = id.is_number_unsigned() && id.get<std::uint64_t>() > std::uint64_t{1} << 40 ? std::int64_t{1} << 40
                                                                                                     : id.get<std::int64_t>();
     require_in_vocabulary(token, config, what);
@@ -49,7 +50,7 @@ std::vector<TokenId> generation_ends(const std::filesystem::path& folder, const 
 }
 
 /// A token that tokenizer_config.json names, as text or as {"content": text}.
-std::optional<TokenId> named_token(const json& tokenizer_config, const char* key, const runtime::Tokenizer* tokenizer) {
+std::optional<TokenId> named_token(const json& tokenizer_config, const char* key, const Tokenizer* tokenizer) {
   const auto value = tokenizer_config.find(key);
   if (tokenizer == nullptr || value == tokenizer_config.end()) {
     return std::nullopt;
@@ -58,8 +59,8 @@ std::optional<TokenId> named_token(const json& tokenizer_config, const char* key
   return content.is_string() ? tokenizer->id_of(content.get<std::string>()) : std::nullopt;
 }
 
-std::optional<TokenId> find_mask(const runtime::ModelConfig& config, const json& tokenizer_config,
-                                 const runtime::Tokenizer* tokenizer) {
+std::optional<TokenId> find_mask(const ModelConfig& config, const json& tokenizer_config,
+                                 const Tokenizer* tokenizer) {
   if (config.mask_token) {
     return config.mask_token;
   }
@@ -76,8 +77,8 @@ std::optional<TokenId> find_mask(const runtime::ModelConfig& config, const json&
 
 }  // namespace
 
-SpecialTokens find_special_tokens(const std::filesystem::path& folder, const runtime::ModelConfig& config,
-                                  const runtime::Tokenizer* tokenizer, std::optional<TokenId> mask_option) {
+SpecialTokens find_special_tokens(const std::filesystem::path& folder, const ModelConfig& config,
+                                  const Tokenizer* tokenizer, std::optional<TokenId> mask_option) {
   const json tokenizer_config = read_object(folder / "tokenizer_config.json");
   const auto mask = mask_option ? mask_option : find_mask(config, tokenizer_config, tokenizer);
   require(mask.has_value(), ExitCode::kBadInput,
@@ -112,4 +113,4 @@ SpecialTokens find_special_tokens(const std::filesystem::path& folder, const run
   return out;
 }
 
-}  // namespace unmask::launcher
+}  // namespace unmask::runtime

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Included inside an anonymous namespace by amx.cpp: panel products of quantised weights.
+//
+//   few rows (one pass takes all):  memory --quantised, prefetched--> expand tile t + 2 | multiply tile t <-- ring in L1
+//   more rows:                      expand a whole group of panels into L2, then walk_rows() as for bfloat16 weights
+//
+// Both multiply the same tiles in the same order: a row's result never depends on the rows beside it.
+
+constexpr std::int64_t kRing = 4;          // expanded tiles of each panel
+constexpr std::int64_t kExpandAhead = 2;   // so that what was stored has reached the cache when tiles are loaded
+template <class Tiles>
+constexpr std::int64_t kBytesAhead = 8 * Tiles::kTile;  // as many tiles as for bfloat16
+
+/// Where the bytes come from, `kBytesAhead` further on: the panel's own, then those of the panel that comes next.
+struct Stream {
+  const char* panel;
+  const char* next;
+  std::int64_t bytes;
+
+  const char* at(std::int64_t offset) const { return offset < bytes ? panel + offset : next + (offset - bytes); }
+};
+
+template <class Tiles>
+inline void expand_from(const Stream& s, std::int64_t tile, char* to) {
+  const std::int64_t begin = tile / Tiles::kBlockTiles * kBlockBytes<Tiles> + tile % Tiles::kBlockTiles * Tiles::kTile;
+  const char* ahead = s.at(begin + kBytesAhead<Tiles>);
+  for (std::int64_t line = 0; line < Tiles::kTile / kLineBytes; ++line) {
+    _mm_prefetch(ahead + line * kLineBytes, _MM_HINT_T0);
+  }
+  if (tile % Tiles::kBlockTiles == 0) {  // a block is one line longer than its tiles
+    _mm_prefetch(ahead + Tiles::kTile, _MM_HINT_T0);
+  }
+  expand_tile<Tiles>(s.panel, tile, to);
+}
+
+template <std::size_t R, std::size_t N, int C>
+inline void multiply_expanded(const char* weights) {
+  constexpr int kWeights = R + C < 4 ? static_cast<int>(R) + C + 4 : 7;
+  tile_load<kWeights>(weights);
+  tile_dot<C, 4, kWeights>();
+  if constexpr (R == 2) {
+    tile_dot<static_cast<int>(N) + C, 5, kWeights>();
+  }
+}
+
+template <class Tiles, std::size_t R, std::size_t N>
+inline void run_expanding(const char* const (&x)[R], const Stream (&streams)[N], std::int64_t num_tiles, char* ring) {
+  constexpr std::int64_t kSlot = static_cast<std::int64_t>(N) * kTileBytes;
+  const auto expand = [&](std::int64_t tile) {
+    for (std::size_t n = 0; n < N; ++n) {
+      expand_from<Tiles>(streams[n], tile, ring + tile % kRing * kSlot + static_cast<std::int64_t>(n) * kTileBytes);
+    }
+  };
+  clear_sums();
+  for (std::int64_t tile = 0; tile < kExpandAhead && tile < num_tiles; ++tile) {
+    expand(tile);
+  }
+  for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
+    if (tile + kExpandAhead < num_tiles) {
+      expand(tile + kExpandAhead);
+    }
+    const char* weights = ring + tile % kRing * kSlot;
+    tile_load<4>(x[0] + tile * kTileBytes);
+    if constexpr (R == 2) {
+      tile_load<5>(x[1] + tile * kTileBytes);
+    }
+    multiply_expanded<R, N, 0>(weights);
+    multiply_expanded<R, N, 1>(weights + kTileBytes);
+    if constexpr (N == 4) {
+      multiply_expanded<R, N, 2>(weights + 2 * kTileBytes);
+      multiply_expanded<R, N, 3>(weights + 3 * kTileBytes);
+    }
+  }
+}
+
+/// One group of N panels with all rows.
+template <class Tiles, std::size_t N, class Sink>
+inline void walk_quantised_rows(const Blocks& rows, const char* const (&weights)[N], const char* const (&next)[N], char* workspace,
+                                const Sink& sink) {
+  const std::int64_t bytes = up_to(rows.num_tiles, Tiles::kBlockTiles) * kBlockBytes<Tiles>;
+  Stream streams[N];
+  for (std::size_t n = 0; n < N; ++n) {
+    streams[n] = {weights[n], next[n], bytes};
+  }
+  if (rows.count <= static_cast<std::int64_t>(4 / N)) {
+    Sums sums;
+    if (N == 2 && rows.count == 2) {
+      if constexpr (N == 2) {
+        run_expanding<Tiles, 2, 2>({rows.x, rows.x + rows.num_tiles * kTileBytes}, streams, rows.num_tiles, workspace);
+        store_sums<2, 2>(sums);
+      }
+    } else {
+      run_expanding<Tiles, 1, N>({rows.x}, streams, rows.num_tiles, workspace);
+      store_sums<1, N>(sums);
+    }
+    return sink(rows.first, rows.count, sums);
+  }
+  const char* expanded[N];
+  for (std::size_t n = 0; n < N; ++n) {
+    char* to = workspace + static_cast<std::int64_t>(n) * rows.num_tiles * kTileBytes;
+    expanded[n] = to;
+    for (std::int64_t tile = 0; tile < rows.num_tiles; ++tile) {
+      expand_from<Tiles>(streams[n], tile, to + tile * kTileBytes);
+    }
+  }
+  walk_rows<N>(rows, expanded, next, 0, sink);
+}
+
+template <class Tiles, std::size_t N, class Source, class Sink>
+inline void walk_quantised_groups(const Blocks& rows, const Source& source, char* workspace, const Sink& sink) {
+  const std::int64_t num_groups = up_to(source.num_streams, static_cast<std::int64_t>(N));
+  for (std::int64_t group = 0; group < num_groups; ++group) {
+    const char *weights[N], *next[N];
+    source(group, weights);
+    source(group + 1, next);
+    walk_quantised_rows<Tiles, N>(rows, weights, next, workspace, [&](std::int64_t block, std::int64_t count, const Sums& sums) {
+      sink.template take<N>(group, block, count, sums);
+    });
+  }
+}
+
+template <class Tiles, class Source, class Sink>
+inline void walk_quantised(const PanelWalk& w, const Source& source, bfloat16* workspace, const Sink& sink) {
+  const TileScope tiles;
+  const std::int64_t num_tiles = up_to(w.k, 32);
+  const std::int64_t num_blocks = up_to(w.rows, kBlockRows);
+  auto* space = reinterpret_cast<char*>(workspace);
+  for (std::int64_t first = 0; first < num_blocks; first += kBlocksAtOnce) {
+    const std::int64_t count = num_blocks - first < kBlocksAtOnce ? num_blocks - first : kBlocksAtOnce;
+    const Blocks rows = {reinterpret_cast<const char*>(w.x) + first * num_tiles * kTileBytes, first, count, num_tiles};
+    if (count == 1) {
+      walk_quantised_groups<Tiles, 4>(rows, source, space, sink);
+    } else {
+      walk_quantised_groups<Tiles, 2>(rows, source, space, sink);
+    }
+  }
+}
+
+template <class Tiles>
+inline std::int64_t stream_bytes(std::int64_t k) {
+  return up_to(up_to(k, 32), Tiles::kBlockTiles) * kBlockBytes<Tiles>;
+}
+inline const char* bytes_of(const std::byte* p) { return reinterpret_cast<const char*>(p); }
+
+template <class Tiles>
+inline void gate_up_of(const QuantisedGateUpProblem& g) {
+  const PanelWalk& w = g.product.walk;
+  walk_quantised<Tiles>(w, TwoMatrices{bytes_of(g.gate), bytes_of(g.up), nullptr, nullptr, stream_bytes<Tiles>(w.k), 2 * w.num_panels},
+                        g.workspace, ActivateSums{g.product});
+}
+
+template <class Tiles>
+inline void add_down_of(const QuantisedAddProblem& g) {
+  const PanelWalk& w = g.product.walk;
+  walk_quantised<Tiles>(w, OneMatrix{bytes_of(g.w), bytes_of(g.next_w), stream_bytes<Tiles>(w.k), w.num_panels}, g.workspace,
+                        AddSums{g.product});
+}
+
+void quantised_gate_up(const QuantisedGateUpProblem& g) {
+  g.type == WeightType::kInt8 ? gate_up_of<Int8Tiles>(g) : gate_up_of<Int4Tiles>(g);
+}
+
+void quantised_add_down(const QuantisedAddProblem& g) {
+  g.type == WeightType::kInt8 ? add_down_of<Int8Tiles>(g) : add_down_of<Int4Tiles>(g);
+}

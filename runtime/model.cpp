@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/byte_stream.h"
+#include "base/clock.h"
+#include "cluster/memory.h"
+
+namespace unmask::runtime {
+
+Model::Model(comm::Communicator& comm, const std::filesystem::path& folder, ModelOptions options)
+    : comm_(comm), options_(std::move(options)) {
+  open([&] {
+    checkpoint_.emplace(folder);
+    config_ = checkpoint_->config();
+  });
+}
+
+Model::Model(comm::Communicator& comm, const ModelConfig& config, ModelOptions options)
+    : comm_(comm), options_(std::move(options)), config_(config) {
+  open([] {});
+}
+
+void Model::open(const std::function<void()>& read) {
+  const int share = share_of_cores(comm_, options_.log);
+  comm::run_together(comm_, [&] {
+    read();
+    placement_.emplace(options_.place(config_.num_experts, comm_.num_ranks()));
+    team_ = std::make_unique<ThreadTeam>(options_.num_threads.value_or(share));
+  });
+  std::vector<comm::Fact> facts = options_.facts;
+  if (checkpoint_) {
+    facts.push_back({"checkpoint", checkpoint_->fingerprint()});
+  }
+  comm::require_same(comm_, facts);
+  kernels_ = &agree_on_kernels(comm_, options_.kernel, options_.precision, options_.log);
+}
+
+/// What the ranks of each host will hold together, against what the host has.
+void Model::require_memory() const {
+  const std::uint64_t mine = weight_bytes(config_, *placement_, comm_.rank());
+  std::uint64_t on_host = 0;
+  for (const auto& bytes : comm_.all_gather(ByteWriter().put(comm_.host()).put(mine).take())) {
+    ByteReader reader(bytes);
+    if (reader.get_text() == comm_.host()) {
+      on_host += reader.get<std::uint64_t>();
+    }
+  }
+  comm::run_together(comm_, [&] {
+    const std::uint64_t available = cluster::available_memory_bytes();
+    require(on_host <= available, ExitCode::kBadInput,
+            "the weights of this host's {} ranks need {} bytes of memory, {} are available: use more hosts, or free memory",
+            comm_.num_ranks_on_host(), on_host, available);
+  });
+}
+
+void Model::load(std::function<void(const LoadProgress&)> progress) {
+  get_weights([&] {
+    return checkpoint_->load(*placement_, comm_.rank(), *team_,
+                             {.layout = experts::layout_of(*kernels_), .progress = std::move(progress)});
+  });
+}
+
+void Model::make_weights(const MakeWeights& make) {
+  get_weights([&] { return LoadResult{.weights = make(*placement_, comm_.rank(), experts::layout_of(*kernels_), *team_)}; });
+}
+
+void Model::get_weights(const std::function<LoadResult()>& get) {
+  require_memory();
+  const Stopwatch clock;
+  comm::run_together(comm_, [&] { loaded_.emplace(get()); });
+  load_seconds_ = clock.seconds();
+  const bool is_bf16 = options_.precision == experts::Precision::kBfloat16;
+  exchange_ = comm::make_exchange(comm_, *placement_, *team_,
+                                  {.hidden = config_.hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
+  transformer_ = std::make_unique<Transformer>(config_, loaded_->weights, *exchange_,
+                                               experts::Compute{kernels_, team_.get(), options_.precision});
+  const std::uint64_t share = share_of_free_memory();
+  kv_memory_bytes_ = options_.kv_memory_bytes.value_or(share);
+}
+
+/// Collective, so that it is measured when all ranks have loaded; the other half is for the buffers of a step.
+std::uint64_t Model::share_of_free_memory() const {
+  std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+  for (const auto& bytes : comm_.all_gather(ByteWriter().put(comm_.host()).put(cluster::available_memory_bytes()).take())) {
+    ByteReader reader(bytes);
+    const bool same_host = reader.get_text() == comm_.host();
+    const auto available = reader.get<std::uint64_t>();
+    least = same_host ? std::min(least, available) : least;
+  }
+  return least / 2 / static_cast<std::uint64_t>(comm_.num_ranks_on_host());
+}
+
+}  // namespace unmask::runtime

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/thread_team.h"
+#include "cluster/placement.h"
+#include "comm/communicator.h"
+#include "comm/exchange.h"
+#include "comm/handshake.h"
+#include "runtime/checkpoint.h"
+#include "runtime/transformer.h"
+
+namespace unmask::runtime {
+
+/// How a model runs; the same on every rank but for num_threads.
+struct ModelOptions {
+  experts::Precision precision = experts::Precision::kBfloat16;
+  std::string kernel = "auto";                          ///< a family's name, or the best for the precision that every rank has
+  std::optional<int> num_threads = {};                  ///< else this rank's share of the cores that it may use
+  std::optional<std::uint64_t> kv_memory_bytes = {};    ///< else this rank's share of half of what is free after loading
+  /// Experts over ranks, from (experts, ranks); evenly unless given.
+  std::function<cluster::Placement(std::int64_t, std::int64_t)> place = cluster::Placement::even;
+  std::vector<comm::Fact> facts = {};                   ///< what else the ranks must have in common, beside the checkpoint
+  const Logger* log = nullptr;                          ///< may be null; outlives the model
+};
+
+/// A checkpoint on its way to a running network on the ranks of a communicator, which must outlive it. Constructor and load()
+/// are collective; where a rank fails, all throw the same Error, which names it. For Engine, see transformer().
+class Model {
+ public:
+  /// Reads headers only: opens the checkpoint, places the experts, agrees on checkpoint, facts and kernels.
+  Model(comm::Communicator& comm, const std::filesystem::path& folder, ModelOptions options = {});
+  /// A network without a checkpoint: its weights come from make_weights().
+  Model(comm::Communicator& comm, const ModelConfig& config, ModelOptions options);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  /// Loads the weights, if there is memory for them on every host.
+  void load(std::function<void(const LoadProgress&)> progress = {});
+  using MakeWeights = std::function<ModelWeights(const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
+  void make_weights(const MakeWeights& make);
+
+  const ModelConfig& config() const { return config_; }
+  /// Of a model that has a folder.
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  const std::filesystem::path& folder() const { return checkpoint_->folder(); }
+  const experts::KernelFamily& kernels() const { return *kernels_; }
+  int num_threads() const { return team_->size(); }
+  /// After load(), as all below.
+  Transformer& transformer() { return *transformer_; }
+  std::uint64_t bytes_read() const { return loaded_->bytes_read; }
+  std::uint64_t num_rounded() const { return loaded_->num_rounded; }
+  double load_seconds() const { return load_seconds_; }
+  /// Bytes that this rank may use for keys and values.
+  std::uint64_t kv_memory_bytes() const { return kv_memory_bytes_; }
+
+ private:
+  void open(const std::function<void()>& read);
+  void get_weights(const std::function<LoadResult()>& get);
+  void require_memory() const;
+  std::uint64_t share_of_free_memory() const;
+
+  comm::Communicator& comm_;
+  ModelOptions options_;
+  ModelConfig config_;
+  std::optional<Checkpoint> checkpoint_;
+  std::optional<cluster::Placement> placement_;
+  const experts::KernelFamily* kernels_ = nullptr;
+  std::unique_ptr<ThreadTeam> team_;
+  std::optional<LoadResult> loaded_;
+  std::unique_ptr<comm::Exchange> exchange_;
+  std::unique_ptr<Transformer> transformer_;
+  double load_seconds_ = 0;
+  std::uint64_t kv_memory_bytes_ = 0;
+};
+
+/// Collective. The named kernels, or with "auto" the best family for the precision that every rank has. `log` may be null.
+const experts::KernelFamily& agree_on_kernels(comm::Communicator& comm, const std::string& wanted, experts::Precision precision,
+                                              const Logger* log);
+
+/// Collective. This rank's share of the cores that it may use. `log` may be null.
+int share_of_cores(comm::Communicator& comm, const Logger* log);
+
+}  // namespace unmask::runtime
