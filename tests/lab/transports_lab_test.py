@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The same tokens over every transport: threads, shared memory, TCP and UCX across hosts, with packets lost, with checksums. The
+golden cases in one launch each; the settings are the files in examples/openmpi."""
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+import hosts
+import lab_case
+from lab_case import PROGRAM
+
+DATA = hosts.ROOT / "tests/data/uneven"
+SETTINGS = hosts.ROOT / "examples/openmpi"
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"]
+TCP = ("--bare", "--mca", "mca_base_param_files", SETTINGS / "tcp.conf")
+UCX = ("--bare", "--mca", "mca_base_param_files", SETTINGS / "ucx_tcp.conf")
+
+
+def answers(text):
+    return {a["id"]: (a["tokens"], a["passes"], a["rows"]) for a in map(json.loads, text.splitlines())}
+
+
+class Transports(lab_case.LabCase):
+    up = ("4",)
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cases = json.loads((DATA / "decode.json").read_text())
+        cls.expected = {f"case-{i}": (case["tokens"], case["passes"], case["rows"]) for i, case in enumerate(cases)}
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.requests = os.path.join(cls.folder.name, "requests.jsonl")
+        with open(cls.requests, "w") as out:
+            for i, case in enumerate(cases):
+                out.write(json.dumps({"id": f"case-{i}", "prompt_tokens": case["prompt"], **case["options"]}) + "\n")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+        super().tearDownClass()
+
+    def check(self, run, label):
+        for dtype in ("f32", "bf16"):
+            with self.subTest(label, dtype=dtype):
+                done = run(["generate", "--model", DATA, "--requests", self.requests, "--threads", "1", "--dtype", dtype])
+                self.assertEqual(done.code, 0, done.err)
+                found = answers(done.out)
+                self.assertEqual(len(found), len(self.expected))
+                if dtype == "f32":
+                    self.assertEqual(found, self.expected)
+                self.bf16 = getattr(self, "bf16", None) or (found if dtype == "bf16" else None)
+                self.assertEqual(found, self.bf16 if dtype == "bf16" else self.expected)
+
+    def here(self, *before, after=()):
+        environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        return lambda arguments: lab_case.Result(subprocess.run([*before, PROGRAM, *map(str, arguments), *after], stdout=subprocess.PIPE,
+                                                                stderr=subprocess.PIPE, text=True, timeout=120, env=environment))
+
+    def across(self, *options, before=(), after=()):
+        return lambda arguments: self.lab("run", *options, *before, PROGRAM, *arguments, *after)
+
+    def test_same_tokens(self):
+        self.check(self.here(), "alone")
+        self.check(self.here(after=("--transport", "threads:3")), "threads")
+        self.check(self.here(*MPIRUN, "-n", "3", "--mca", "btl", "self,vader", "--mca", "pml", "ob1"), "shared memory")
+        self.check(self.across("--hosts", "2", *TCP), "tcp, 2 hosts")
+        self.check(self.across(*TCP, after=("--verify-messages",)), "tcp, 4 hosts, verified")
+        self.check(self.across("--hosts", "2", "--ranks-per-host", "2", *TCP), "tcp and shared memory")
+        self.check(self.across("--hosts", "2", *UCX, before=("env", "UCX_TLS=tcp,self")), "ucx over tcp")
+        self.assertEqual(self.lab("fault", "loss", "1").code, 0)
+        try:
+            self.check(self.across(*TCP), "tcp, 4 hosts, 1 % of the packets lost")
+        finally:
+            self.assertEqual(self.lab("fault", "none").code, 0)
+
+
+if __name__ == "__main__":
+    lab_case.main()
