@@ -45,7 +45,8 @@ class Model {
 
   /// Loads the weights, if there is memory for them on every host.
   void load(std::function<void(const LoadProgress&)> progress = {});
-  using MakeWeights = std::function<ModelWeights(const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
+  using MakeWeights =
+      std::function<ModelWeights(const ModelConfig&, const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
   void make_weights(const MakeWeights& make);
 
   const ModelConfig& config() const { return config_; }
@@ -54,6 +55,7 @@ class Model {
   const std::filesystem::path& folder() const { return checkpoint_->folder(); }
   const experts::KernelFamily& kernels() const { return *kernels_; }
   int num_threads() const { return team_->size(); }
+  ThreadTeam& team() { return *team_; }
   /// After load(), as all below.
   Transformer& transformer() { return *transformer_; }
   std::uint64_t bytes_read() const { return loaded_->bytes_read; }

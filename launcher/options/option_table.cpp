@@ -19,8 +19,8 @@ constexpr CommandSet kInfo = only(Command::kInfo);
 constexpr CommandSet kCheck = only(Command::kCheck);
 constexpr CommandSet kBench = only(Command::kBench);
 constexpr CommandSet kBatch = only(Command::kBatch);
-constexpr CommandSet kAnswers = kGenerate | kBatch;
-constexpr CommandSet kComputes = kAnswers | kLogits | kCheck | kBench;
+constexpr CommandSet kAnswers = kGenerate | kBatch | kBench;
+constexpr CommandSet kComputes = kAnswers | kLogits | kCheck;
 constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo;
 
 constexpr std::uint64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
@@ -51,7 +51,7 @@ constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy"
 constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
 constexpr std::string_view kRemaskings = "low_confidence|random";
 
-constexpr std::string_view kBenches = "limits|exchange|moe";
+constexpr std::string_view kBenches = "limits|generate|exchange|moe";
 constexpr std::string_view kFormats = "md|json|csv";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
@@ -64,7 +64,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .repeat = Repeat::kCollects, .help = "a prompt as token ids, used as it is; generate takes several"},
     {.name = "messages", .group = OptionGroup::kInput, .commands = kGenerate, .value = "FILE.json", .repeat = Repeat::kCollects,
      .help = "a conversation: an array of {\"role\", \"content\"}, or {\"messages\": [...]}"},
-    {.name = "requests", .group = OptionGroup::kInput, .commands = kGenerate, .value = "FILE",
+    {.name = "requests", .group = OptionGroup::kInput, .commands = kGenerate | kBench, .value = "FILE",
      .help = "one JSON object per line ('-': standard input) with prompt, prompt_tokens or messages, an optional id (else "
              "the number of the line), and any sampling option; blank lines are skipped"},
     {.name = "input", .letter = 'i', .group = OptionGroup::kInput, .commands = kBatch, .value = "FILE",
@@ -81,7 +81,15 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "bench", .group = OptionGroup::kInput, .kind = ValueKind::kChoice, .commands = kBench, .choices = kBenches,
      .help = "what to measure; the word behind 'bench'"},
     {.name = "repeat", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
-     .fallback = "7", .min = 1, .max = 100000, .help = "measurements of each case"},
+     .fallback = "7", .min = 1, .max = 100000, .help = "measurements of each case (generate: 1)"},
+    {.name = "config", .group = OptionGroup::kInput, .commands = kBench, .value = "NAME|FILE",
+     .help = "generate: instead of --model, a network of this shape with random weights in memory: llada-moe-7b or a config.json"},
+    {.name = "concurrency", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "1,4,16,64",
+     .help = "generate: requests at a time, a case for each"},
+    {.name = "count", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback_note = "all of --requests, else as many as run at a time", .min = 1, .max = 1000000, .help = "generate: requests of a case"},
+    {.name = "prompt-length", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "TOKENS",
+     .fallback = "128", .max = kMaxInt, .help = "generate: length of made-up prompts, without --requests"},
     {.name = "tokens", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "32,512",
      .help = "exchange, moe: rows per rank, a case for each"},
     {.name = "hidden", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",

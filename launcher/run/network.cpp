@@ -2,6 +2,7 @@
 #include "launcher/run/network.h"
 
 #include <algorithm>
+#include <memory>
 #include <span>
 
 #include "launcher/run/load_progress.h"
@@ -29,11 +30,18 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
 
 }  // namespace
 
-Network::Network(const Job& job, const Options& options) : job_(job) {
-  runtime::ModelOptions wanted = model_options(job, options.precision);
-  wanted.exchange.trace = job.options().given("trace") ? &trace_ : nullptr;
-  wanted.exchange.routing_log = job.options().given("record-routing") ? &routing_ : nullptr;
-  as_agreed([&] { model_.emplace(job.comm, job.options().text("model"), std::move(wanted)); });
+Network::Network(const Job& job, const Options& options) : job_(job), make_weights_(options.make_weights) {
+  as_agreed([&] {
+    auto how = model_options(job, options.precision);
+    how.exchange.trace = job.options().given("trace") ? &trace_ : nullptr;
+    how.exchange.routing_log = job.options().given("record-routing") ? &routing_ : nullptr;
+    model_ = options.config ? std::make_unique<runtime::Model>(job.comm, *options.config, std::move(how))
+                            : std::make_unique<runtime::Model>(job.comm, job.options().text("model"), std::move(how));
+  });
+  job.log.debug("options: {}", job.options().dump(job.invocation.command));
+  if (options.config) {
+    return;
+  }
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
   }
@@ -41,12 +49,17 @@ Network::Network(const Job& job, const Options& options) : job_(job) {
     job.log.warning("the checkpoint has {} tensors beside the network, which are not read: {}", unknown.size(),
                     fmt::join(std::span(unknown).first(std::min<std::size_t>(unknown.size(), 5)), ", "));
   }
-  job.log.debug("options: {}", job.options().dump(job.invocation.command));
 }
 
 void Network::load() {
   LoadProgressLine progress(job_.log);
-  as_agreed([&] { model_->load([&](const runtime::LoadProgress& now) { progress.show(now); }); });
+  as_agreed([&] {
+    if (make_weights_) {
+      model_->make_weights(make_weights_);
+    } else {
+      model_->load([&](const runtime::LoadProgress& now) { progress.show(now); });
+    }
+  });
   progress.close();
   job_.comm.set_deadline({std::chrono::duration<double>(job_.options().real("watchdog"))});
   if (model_->num_rounded() > 0) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "base/trace.h"
@@ -15,6 +16,8 @@ class Network {
  public:
   struct Options {
     experts::Precision precision = experts::Precision::kBfloat16;
+    std::optional<runtime::ModelConfig> config = {};      ///< instead of --model: a network without a folder, and
+    runtime::Model::MakeWeights make_weights = {};        ///< what makes its weights
   };
   /// Reads headers only.
   Network(const Job& job, const Options& options);
@@ -27,6 +30,7 @@ class Network {
   std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   int num_threads() const { return model_->num_threads(); }
+  ThreadTeam& team() { return model_->team(); }
   /// After load(), as all below.
   runtime::Transformer& transformer() { return model_->transformer(); }
   std::uint64_t bytes_read() const { return model_->bytes_read(); }
@@ -38,9 +42,10 @@ class Network {
 
  private:
   const Job& job_;
+  runtime::Model::MakeWeights make_weights_;
   Trace trace_;
   comm::RoutingLog routing_;
-  std::optional<runtime::Model> model_;
+  std::unique_ptr<runtime::Model> model_;
 };
 
 /// --dtype as a precision.
