@@ -8,6 +8,9 @@ namespace {
 
 constexpr auto kBenches = std::to_array<BenchSpec>({
     {"limits", bench_limits},
+    {"generate", bench_generate},
+    {"exchange", bench_exchange},
+    {"moe", bench_moe},
 });
 
 }  // namespace
