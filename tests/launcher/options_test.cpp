@@ -47,7 +47,7 @@ Arguments minimal(const CommandSpec& command) {
     case Command::kBench:
       return {"bench", "limits"};
     case Command::kBatch:
-      return {"batch", "--model", "m", "--input", "i", "--output", "o"};
+      return {"batch", "--model", "m", "--input", "q", "--output", "a"};
     case Command::kTokenize:
     case Command::kDetokenize:
     case Command::kInfo:
