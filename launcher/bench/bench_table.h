@@ -29,5 +29,9 @@ std::span<const BenchSpec> bench_table();
 
 // One file each in launcher/bench/.
 BenchResult bench_limits(const Job& job);
+BenchResult bench_gemm(const Job& job);
+BenchResult bench_attention(const Job& job);
+BenchResult bench_head(const Job& job);
+BenchResult bench_forward(const Job& job);
 
 }  // namespace unmask::launcher

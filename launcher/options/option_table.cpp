@@ -51,7 +51,7 @@ constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy"
 constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
 constexpr std::string_view kRemaskings = "low_confidence|random";
 
-constexpr std::string_view kBenches = "limits";
+constexpr std::string_view kBenches = "limits|gemm|attention|head|forward";
 constexpr std::string_view kFormats = "md|json|csv";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
@@ -82,6 +82,14 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .help = "what to measure; the word behind 'bench'"},
     {.name = "repeat", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
      .fallback = "7", .min = 1, .max = 100000, .help = "measurements of each case"},
+    {.name = "config", .group = OptionGroup::kInput, .commands = kBench, .value = "NAME|FILE", .fallback = "llada-moe-7b",
+     .help = "network with synthetic weights, made in memory: llada-moe-7b, or any config.json"},
+    {.name = "tokens", .group = OptionGroup::kInput, .commands = kBench, .value = "1,2,3", .fallback = "1,8,32,128,1024",
+     .help = "rows per rank, one case for each number"},
+    {.name = "wanted", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "ROWS", .fallback = "32",
+     .min = 1, .max = kMaxInt, .help = "rows whose logits are wanted, the last ones of a case"},
+    {.name = "context", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "TOKENS", .fallback = "512",
+     .max = kMaxInt, .help = "positions whose keys and values are stored; a case of fewer rows is a window at their end"},
     {.name = "raw", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kAnswers,
      .help = "encode each prompt as it is, without the chat template"},
     {.name = "special", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kAnswers | kTokenize,
@@ -205,7 +213,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
      .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
 
-    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits, .fallback = "bf16",
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench, .fallback = "bf16",
      .choices = "bf16|f32", .help = "arithmetic: bf16 inputs of matrix products, or f32 everywhere (parity); weights are bf16"},
     {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "N",
      .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
