@@ -47,9 +47,7 @@ Answer run_network(std::string_view kernel, experts::Precision precision, int nu
   options.kernel = std::string(kernel);
   options.num_threads = num_threads;
   runtime::Model model(*comm, config, options);
-  model.make_weights([&](const auto& placement, Rank rank, experts::Layout layout, ThreadTeam& team) {
-    return synthetic_model(config, placement, rank, layout, team);
-  });
+  model.make_weights(synthetic_model);
   runtime::KvPool pool(config, precision, std::uint64_t{1} << 30);
   const auto store = pool.take(kLength);
   Answer answer;

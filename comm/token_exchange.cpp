@@ -2,7 +2,9 @@
 #include "comm/token_exchange.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 #include "comm/wire_format.h"
@@ -19,14 +21,23 @@ TokenExchange::TokenExchange(PointToPoint& wires, const cluster::Placement& plac
     : wires_(wires), job_(wires.job()), placement_(placement), team_(team), options_(options),
       grid_(placement, options.overlap == Overlap::kOn && wires.job().num_ranks() > 1 ? kMaxChunks : 1), packer_(placement, grid_),
       arrivals_(placement, job_.rank, grid_), row_sums_(placement, options), peers_(size(job_.num_ranks())),
+      block_packer_(placement, grid_), block_parcels_(size(job_.num_ranks())), heads_out_(job_.num_ranks()), heads_in_(job_.num_ranks()),
       rows_out_(job_.num_ranks()), rows_in_(job_.num_ranks()), back_out_(job_.num_ranks()), back_in_(job_.num_ranks()),
-      routing_out_(job_.num_ranks()), routing_in_(job_.num_ranks()), parcels_out_(size(job_.num_ranks())) {
+      routing_out_(job_.num_ranks()), routing_in_(job_.num_ranks()), parcels_out_(size(job_.num_ranks())),
+      rows_sent_(make_transit("dispatch, rows out", Trace::Track::kRowsOut)),
+      rows_received_(make_transit("dispatch, rows in", Trace::Track::kRowsIn)),
+      sums_sent_(make_transit("combine, rows back out", Trace::Track::kSumsOut)),
+      sums_received_(make_transit("combine, rows back in", Trace::Track::kSumsIn)) {
   for (Rank rank(0); rank.value < job_.num_ranks(); ++rank) {
     units_.emplace_back(placement, rank, options.combine);
   }
 }
 
 TokenExchange::~TokenExchange() { team_.set_between_tasks({}); }
+
+Transit TokenExchange::make_transit(std::string_view operation, Trace::Track track) {
+  return Transit({.wires = wires_, .operation = operation, .track = track, .meter = meter_, .trace = options_.trace});
+}
 
 void TokenExchange::wait(Flight& flight) {
   if (!flight.progress()) {
@@ -36,23 +47,49 @@ void TokenExchange::wait(Flight& flight) {
   }
 }
 
+void TokenExchange::wait(Transit& transit, std::size_t leg) {
+  if (!transit.has_landed(leg)) {
+    const Stopwatch clock;
+    transit.wait(leg);
+    wait_seconds_ += clock.seconds();
+  }
+}
+
 void TokenExchange::look() {
   if (since_look_.elapsed() < kBetweenLooks) {
     return;
   }
   since_look_ = Stopwatch();
-  for (Flight* flight : {&sending_rows_, &returning_, &returns_}) {
-    flight->nudge();
+  for (Transit* transit : {&rows_sent_, &rows_received_, &sums_sent_, &sums_received_}) {
+    transit->nudge();
   }
-  for (auto& arriving : arriving_) {
-    arriving.nudge();
+}
+
+/// Ends what the team has been doing, and begins something else.
+void TokenExchange::now_doing(std::string_view what, std::int64_t chunk) {
+  const auto now = Trace::Clock::now();
+  if (doing_.what == kExperts) {
+    statistics_.experts_seconds += std::chrono::duration<double>(now - doing_.since).count();
   }
+  if (options_.trace != nullptr && !doing_.what.empty()) {
+    options_.trace->add({.name = doing_.what, .layer = layer_, .chunk = doing_.chunk, .begin = doing_.since, .end = now});
+  }
+  doing_ = {what, chunk, now};
 }
 
 Vote TokenExchange::dispatch(std::span<const float> rows, const cluster::Routing& routing, Vote vote) {
   UNMASK_CHECK(rows.size() == size(routing.num_rows * options_.hidden), "{} values for {} rows", rows.size(), routing.num_rows);
+  now_doing("pack and send");
   ++layer_;
   own_input_ = rows;
+  top_k_ = routing.top_k;
+  own_way_ = block_capacity_ > 0 && block_bytes(routing.num_rows, top_k_, options_) <= block_capacity_ ? Way::kBlock : Way::kMessages;
+  if (options_.routing_log != nullptr) {
+    options_.routing_log->add(layer_, routing);
+  }
+  for (Transit* transit : {&rows_sent_, &rows_received_, &sums_sent_, &sums_received_}) {
+    transit->begin(layer_);
+  }
   meter_.work([&] {
     packer_.pack(routing, parcels_out_);
     row_sums_.begin(routing);
@@ -60,13 +97,21 @@ Vote TokenExchange::dispatch(std::span<const float> rows, const cluster::Routing
   });
   team_.set_between_tasks([this] { look(); });
   Flight heads(wires_, "dispatch, counts", &meter_);
-  send_heads(heads, vote);
+  send_heads(heads, vote, routing);
+  send_routing();
   expect_returns();
   send_rows();
+  now_doing("wait for routing");
   vote = receive_heads(heads, vote);
   receive_routing();
-  meter_.work([&] { plan_in(); });
+  now_doing("lay out");
+  meter_.work([&] {
+    read_blocks();
+    plan_in();
+  });
   take_own_rows();
+  take_block_rows();
+  agree_on_next_block(routing.num_rows);
   return vote;
 }
 
@@ -79,7 +124,9 @@ void TokenExchange::plan_out() {
     const Parcel& parcel = parcels_out_[rank.at()];
     peer.returns.plan(parcel, units_[rank.at()], grid_, rank, options_);
     if (rank != job_.rank) {
-      plan_rows_out_.add(rank, cut_into_messages(row_bytes(parcel), options_.min_message_bytes));
+      if (own_way_ == Way::kMessages) {
+        plan_rows_out_.add(rank, cut_into_messages(row_bytes(parcel), options_.min_message_bytes));
+      }
       plan_returns_.add(rank, cut_into_messages(peer.returns.chunk_bytes(), options_.min_message_bytes));
       statistics_.minimum_bytes += size(parcel.num_rows() * options_.hidden * value_bytes(options_.wire));
       statistics_.naive_bytes += size(2 * parcel.num_pairs() * options_.hidden * value_bytes(options_.wire));
@@ -98,19 +145,39 @@ std::span<const std::int64_t> TokenExchange::row_bytes(const Parcel& parcel) {
   return row_bytes_;
 }
 
-/// Heads and routing. Parcels do not wait for heads: who sends knows the size already.
-void TokenExchange::send_heads(Flight& heads, Vote vote) {
+/// Heads, with a block behind each where the layer has blocks.
+void TokenExchange::send_heads(Flight& heads, Vote vote, const cluster::Routing& routing) {
+  const std::int64_t bytes = static_cast<std::int64_t>(sizeof(ParcelHead)) + block_capacity_;
+  const std::byte* block = nullptr;
   for_each_peer(job_, [&](Rank rank) {
-    Peer& peer = peers_[rank.at()];
     const Parcel& parcel = parcels_out_[rank.at()];
-    peer.head_out = {static_cast<std::uint32_t>(vote), layer_, narrow<std::uint32_t>(parcel.num_rows()),
-                     narrow<std::uint32_t>(parcel.num_pairs())};
-    heads.receive(Lane::kDispatch, rank, std::as_writable_bytes(std::span(&peer.head_in, 1)));
-    heads.send(Lane::kDispatch, rank, std::as_bytes(std::span(&peer.head_out, 1)));
-    if (parcel.num_rows() > 0) {
+    const ParcelHead head{.votes = static_cast<std::uint32_t>(vote), .layer = layer_, .num_rows = narrow<std::uint32_t>(parcel.num_rows()),
+                          .num_pairs = narrow<std::uint32_t>(parcel.num_pairs()), .all_rows = narrow<std::uint32_t>(routing.num_rows),
+                          .in_block = own_way_ == Way::kBlock ? 1U : 0U};
+    const auto message = heads_out_.room(rank, bytes);
+    std::memcpy(message.data(), &head, sizeof head);
+    std::byte* behind = message.data() + sizeof head;
+    std::memset(behind, 0, size(block_capacity_));
+    if (own_way_ == Way::kBlock && block == nullptr) {
+      meter_.work([&] { write_block(routing, own_input_, options_, behind); });
+      block = behind;
+    } else if (own_way_ == Way::kBlock) {
+      std::memcpy(behind, block, size(block_capacity_));
+    }
+    heads.receive(Lane::kDispatch, rank, heads_in_.room(rank, bytes));
+    heads.send(Lane::kDispatch, rank, message);
+    statistics_.wire_bytes += own_way_ == Way::kBlock ? size(block_capacity_) : 0;
+  });
+  statistics_.gathered_layers += own_way_ == Way::kBlock ? 1 : 0;
+}
+
+/// Routing and rows do not wait for heads: who sends knows the size already.
+void TokenExchange::send_routing() {
+  for_each_peer(job_, [&](Rank rank) {
+    if (const Parcel& parcel = parcels_out_[rank.at()]; parcel.num_rows() > 0 && own_way_ == Way::kMessages) {
       const auto message = routing_out_.room(rank, routing_bytes(parcel.num_rows(), parcel.num_pairs()));
       write_routing(parcel, message.data());
-      sending_rows_.send(Lane::kDispatch, rank, message);
+      rows_sent_.next(std::ssize(message)).send(Lane::kDispatch, rank, message);
       statistics_.wire_bytes += message.size();
       rows_out_.room(rank, parcel.num_rows() * options_.hidden * value_bytes(options_.wire));
     }
@@ -124,22 +191,23 @@ void TokenExchange::expect_returns() {
     row_sums_.expect(rank, parcels_out_[rank.at()], plan, back_in_.of(rank));
   });
   for (const auto& message : plan_returns_.issue_before(grid_.num_chunks())) {
-    returns_.receive(Lane::kCombine, message.peer, {back_in_.of(message.peer) + message.offset, size(message.cut.bytes)});
+    sums_received_.next(message.cut.bytes).receive(Lane::kCombine, message.peer, {back_in_.of(message.peer) + message.offset, size(message.cut.bytes)});
   }
 }
 
 Vote TokenExchange::receive_heads(Flight& heads, Vote vote) {
   wait(heads);
   for_each_peer(job_, [&](Rank rank) {
+    std::memcpy(&peers_[rank.at()].head, heads_in_.of(rank), sizeof(ParcelHead));
     check_head(rank);
-    vote = vote | Vote(peers_[rank.at()].head_in.votes);
+    vote = vote | Vote(peers_[rank.at()].head.votes);
   });
   return vote;
 }
 
 /// A head decides how much is allocated, so it must make sense first.
 void TokenExchange::check_head(Rank from) const {
-  const ParcelHead& head = peers_[from.at()].head_in;
+  const ParcelHead& head = peers_[from.at()].head;
   const auto num_held = placement_.held_by(job_.rank).size();
   require(head.layer == layer_, ExitCode::kPeerLost, "rank {} (host {}) is in exchange {}, this rank in {}: out of step", from,
           job_.hosts[from.at()], head.layer, layer_);
@@ -147,12 +215,14 @@ void TokenExchange::check_head(Rank from) const {
               head.num_pairs <= std::numeric_limits<std::int32_t>::max(),
           ExitCode::kPeerLost, "rank {} (host {}) announces {} rows for {} experts, {} are held here: do all ranks use the same "
           "placement?", from, job_.hosts[from.at()], head.num_rows, head.num_pairs, num_held);
+  require(head.in_block == 0 || block_bytes(head.all_rows, top_k_, options_) <= block_capacity_, ExitCode::kPeerLost,
+          "rank {} (host {}) announces {} rows in a block of {} bytes", from, job_.hosts[from.at()], head.all_rows, block_capacity_);
 }
 
 void TokenExchange::receive_routing() {
   Flight routing(wires_, "dispatch, routing", &meter_);
   for_each_peer(job_, [&](Rank rank) {
-    if (const ParcelHead& head = peers_[rank.at()].head_in; head.num_rows > 0) {
+    if (const ParcelHead& head = peers_[rank.at()].head; head.num_rows > 0 && head.in_block == 0) {
       routing.receive(Lane::kDispatch, rank, routing_in_.room(rank, routing_bytes(head.num_rows, head.num_pairs)));
     }
   });
@@ -161,9 +231,33 @@ void TokenExchange::receive_routing() {
   meter_.work([&] {
     for_each_peer(job_, [&](Rank rank) {
       Peer& peer = peers_[rank.at()];
-      read_routing(routing_in_.of(rank), peer.head_in, rank, job_.rank, grid_, num_held, peer.parcel);
+      if (peer.head.in_block == 0) {
+        read_routing(routing_in_.of(rank), peer.head, rank, job_.rank, grid_, num_held, peer.parcel);
+      }
     });
   });
+}
+
+/// The parcels of those ranks whose rows came in blocks.
+void TokenExchange::read_blocks() {
+  for_each_peer(job_, [&](Rank rank) {
+    Peer& peer = peers_[rank.at()];
+    if (peer.head.in_block != 0) {
+      peer.block.read(heads_in_.of(rank) + sizeof(ParcelHead), peer.head.all_rows, top_k_, placement_.num_experts(), rank);
+      block_packer_.pack(peer.block.routing(), block_parcels_);
+      std::swap(peer.parcel, block_parcels_[job_.rank.at()]);
+      require(std::cmp_equal(peer.parcel.num_rows(), peer.head.num_rows) && std::cmp_equal(peer.parcel.num_pairs(), peer.head.num_pairs),
+              ExitCode::kPeerLost, "rank {} announces {} rows and {} experts, its block has {} and {}", rank, peer.head.num_rows,
+              peer.head.num_pairs, peer.parcel.num_rows(), peer.parcel.num_pairs());
+    }
+  });
+}
+
+/// All ranks know how many rows each of them had.
+void TokenExchange::agree_on_next_block(std::int64_t own_rows) {
+  std::int64_t most = own_rows;
+  for_each_peer(job_, [&](Rank rank) { most = std::max<std::int64_t>(most, peers_[rank.at()].head.all_rows); });
+  block_capacity_ = job_.num_ranks() > 1 ? next_block_capacity(most, top_k_, options_) : 0;
 }
 
 /// What comes from each rank, what goes back to it, and so the chunks in which this rank computes: one ends where a message to
@@ -179,23 +273,31 @@ void TokenExchange::plan_in() {
       continue;
     }
     peer.back.plan(peer.parcel, units_[job_.rank.at()], grid_, job_.rank, options_);
-    plan_rows_in_.add(rank, cut_into_messages(row_bytes(peer.parcel), options_.min_message_bytes));
+    if (peer.head.in_block == 0) {
+      plan_rows_in_.add(rank, cut_into_messages(row_bytes(peer.parcel), options_.min_message_bytes));
+    }
     plan_back_.add(rank, cut_into_messages(peer.back.chunk_bytes(), options_.min_message_bytes));
     rows_in_.room(rank, peer.parcel.num_rows() * options_.hidden * value_bytes(options_.wire));
     back_out_.room(rank, peer.back.num_bytes());
     statistics_.minimum_bytes += size(peer.back.num_bytes());
+    bytes_in_ += size(peer.parcel.num_rows() * options_.hidden * value_bytes(options_.wire) + peers_[rank.at()].returns.num_bytes());
     sources.push_back({&peer.parcel, &peer.back});
   }
   plan_rows_in_.order(job_.rank, job_.num_ranks());
   plan_back_.order(job_.rank, job_.num_ranks());
   arrivals_.lay_out(sources);
+  statistics_.busiest_pairs += arrivals_.busiest_pairs();
   row_sums_.expect_own(parcels_out_[job_.rank.at()], peers_[job_.rank.at()].returns, arrivals_.slots_of(job_.rank));
   find_chunk_ends();
-  arriving_.clear();
   for (const std::int64_t end : chunk_ends_) {
-    arriving_.emplace_back(wires_, "dispatch, rows out", &meter_);
-    for (const auto& message : plan_rows_in_.issue_before(end)) {
-      arriving_.back().receive(Lane::kDispatch, message.peer, {rows_in_.of(message.peer) + message.offset, size(message.cut.bytes)});
+    const auto messages = plan_rows_in_.issue_before(end);
+    std::int64_t bytes = 0;
+    for (const auto& message : messages) {
+      bytes += message.cut.bytes;
+    }
+    Flight& arriving = rows_received_.next(bytes);
+    for (const auto& message : messages) {
+      arriving.receive(Lane::kDispatch, message.peer, {rows_in_.of(message.peer) + message.offset, size(message.cut.bytes)});
     }
   }
 }
@@ -214,6 +316,11 @@ void TokenExchange::find_chunk_ends() {
 ExchangeStatistics TokenExchange::statistics() const {
   ExchangeStatistics now = statistics_;
   now.wait_seconds = wait_seconds_;
+  now.num_layers = layer_;
+  if (options_.link.bytes_per_second > 0) {  // rows out and rows back, one after the other
+    now.alone_seconds = static_cast<double>(std::max(now.wire_bytes, bytes_in_)) / options_.link.bytes_per_second +
+                        2 * static_cast<double>(layer_) * options_.link.latency_seconds;
+  }
   now.cpu_seconds = meter_.seconds();
   return now;
 }

@@ -27,6 +27,7 @@ struct ModelOptions {
   std::optional<std::uint64_t> kv_memory_bytes = {};    ///< else this rank's share of half of what is free after loading
   /// Experts over ranks, from (experts, ranks); evenly unless given.
   std::function<cluster::Placement(std::int64_t, std::int64_t)> place = cluster::Placement::even;
+  comm::ExchangeOptions exchange = {};                  ///< hidden and wire come from the model
   std::vector<comm::Fact> facts = {};                   ///< what else the ranks must have in common, beside the checkpoint
   const Logger* log = nullptr;                          ///< may be null; outlives the model
 };
@@ -44,7 +45,8 @@ class Model {
 
   /// Loads the weights, if there is memory for them on every host.
   void load(std::function<void(const LoadProgress&)> progress = {});
-  using MakeWeights = std::function<ModelWeights(const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
+  using MakeWeights =
+      std::function<ModelWeights(const ModelConfig&, const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
   void make_weights(const MakeWeights& make);
 
   const ModelConfig& config() const { return config_; }
@@ -53,6 +55,7 @@ class Model {
   const std::filesystem::path& folder() const { return checkpoint_->folder(); }
   const experts::KernelFamily& kernels() const { return *kernels_; }
   int num_threads() const { return team_->size(); }
+  ThreadTeam& team() { return *team_; }
   /// After load(), as all below.
   Transformer& transformer() { return *transformer_; }
   std::uint64_t bytes_read() const { return loaded_->bytes_read; }

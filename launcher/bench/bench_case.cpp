@@ -83,10 +83,10 @@ BenchPlan read_bench_plan(const Job& job) {
   BenchPlan plan;
   agreed(job.comm, [&] {
     const auto& options = job.options();
-    plan.config_name = options.text("config");
+    plan.config_name = options.given("config") ? options.text("config") : "llada-moe-7b";
     plan.config = bench::bench_config(plan.config_name);
     plan.dtype = options.text("dtype");
-    for (const TokenId rows : parse_token_list(options.text("tokens"), "--tokens")) {
+    for (const TokenId rows : parse_token_list(options.given("tokens") ? options.text("tokens") : "1,8,32,128,1024", "--tokens")) {
       require(rows > 0, ExitCode::kUsage, "--tokens: expected at least one row, found {}", rows);
       plan.tokens.push_back(rows);
     }

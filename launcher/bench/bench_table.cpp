@@ -12,6 +12,9 @@ constexpr auto kBenches = std::to_array<BenchSpec>({
     {"attention", bench_attention},
     {"head", bench_head},
     {"forward", bench_forward},
+    {"generate", bench_generate},
+    {"exchange", bench_exchange},
+    {"moe", bench_moe},
 });
 
 }  // namespace

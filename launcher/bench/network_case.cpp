@@ -68,11 +68,7 @@ NetworkBench::NetworkBench(const Job& job, const BenchPlan& plan, const runtime:
             config.max_positions, longest);
     bench::check_network(model_.kernels(), precision_, model_.num_threads());
   });
-  as_agreed([&] {
-    model_.make_weights([&](const cluster::Placement& placement, Rank rank, experts::Layout layout, ThreadTeam& team) {
-      return bench::synthetic_model(config_, placement, rank, layout, team);
-    });
-  });
+  as_agreed([&] { model_.make_weights(bench::synthetic_model); });
   job.comm.set_deadline({std::chrono::duration<double>(job.options().real("watchdog"))});
 }
 

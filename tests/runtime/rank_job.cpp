@@ -20,8 +20,10 @@ void with_network(const std::filesystem::path& folder, const JobOptions& options
     const auto& kernels = experts::choose_kernel_family(options.kernel, options.precision);
     const auto loaded = checkpoint.load(placement, comm.rank(), team, {.layout = experts::layout_of(kernels)});
     const bool bf16 = options.precision == experts::Precision::kBfloat16;
-    const auto exchange = comm::make_exchange(
-        comm, placement, team, {.hidden = config.hidden, .wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
+    comm::ExchangeOptions how = options.exchange;
+    how.hidden = config.hidden;
+    how.wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32;
+    const auto exchange = comm::make_exchange(comm, placement, team, how);
     runtime::Transformer transformer(config, loaded.weights, *exchange,
                                      {&kernels, &team, options.precision});
     RankParts parts{comm, transformer, config};
