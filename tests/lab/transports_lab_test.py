@@ -30,12 +30,14 @@ class Transports(lab_case.LabCase):
     def setUpClass(cls):
         super().setUpClass()
         cases = json.loads((DATA / "decode.json").read_text())
-        cls.expected = {f"case-{i}": (case["tokens"], case["passes"], case["rows"]) for i, case in enumerate(cases)}
+        for i, case in enumerate(cases):
+            case.setdefault("id", f"case-{i}")  # random numbers hang on the id
+        cls.expected = {case["id"]: (case["tokens"], case["passes"], case["rows"]) for case in cases}
         cls.folder = tempfile.TemporaryDirectory()
         cls.requests = os.path.join(cls.folder.name, "requests.jsonl")
         with open(cls.requests, "w") as out:
-            for i, case in enumerate(cases):
-                out.write(json.dumps({"id": f"case-{i}", "prompt_tokens": case["prompt"], **case["options"]}) + "\n")
+            for case in cases:
+                out.write(json.dumps({"id": case["id"], "prompt_tokens": case["prompt"], **case["options"]}) + "\n")
 
     @classmethod
     def tearDownClass(cls):

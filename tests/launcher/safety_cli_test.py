@@ -40,7 +40,7 @@ class Safety(CliTest):
 
     def start(self, *options, ranks=2):
         """A job of minutes, and its ranks with their guards {rank: guard}, once the first answer is there."""
-        job = subprocess.Popen([*MPIRUN, "-n", str(ranks), PROGRAM, "generate", "--model", DEMO, "--threads", "1", *options,
+        job = subprocess.Popen([*MPIRUN, "-n", str(ranks), PROGRAM, "generate", "--model", DEMO, "--threads", "1", "--max-rows", "200", *options,
                                 "--requests", request_file(self.folder.name, REQUESTS)],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder.name)
         self.addCleanup(job.stdout.close)
