@@ -16,7 +16,7 @@ cluster::Routing Router::route(const Compute& compute, const float* x, std::int6
   scores_.grow(rows * num_experts);
   ids_.resize(size(rows * options_.top_k));
   weights_.resize(size(rows * options_.top_k));
-  linear(compute, x, rows, weight, scores_.data());
+  linear({compute.kernels, compute.team, Precision::kFloat32}, x, rows, weight, scores_.data());  // rows are not rounded
   orders_.resize(size(compute.team->size()));
   compute.team->for_each_on(whole(rows, kRowsPerTask), [&](std::int64_t task, int member) {
     const std::int64_t begin = task * kRowsPerTask;

@@ -61,6 +61,9 @@ class Model {
   std::uint64_t bytes_read() const { return loaded_->bytes_read; }
   std::uint64_t num_rounded() const { return loaded_->num_rounded; }
   double load_seconds() const { return load_seconds_; }
+  const cluster::Placement& placement() const { return *placement_; }
+  const ModelWeights& weights() const { return loaded_->weights; }
+  experts::Compute compute() const { return {kernels_, team_.get(), options_.precision}; }
   /// Bytes that this rank may use for keys and values.
   std::uint64_t kv_memory_bytes() const { return kv_memory_bytes_; }
 

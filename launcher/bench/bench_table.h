@@ -31,6 +31,10 @@ std::span<const BenchSpec> bench_table();
 BenchResult bench_generate(const Job& job);
 BenchResult bench_exchange(const Job& job);
 BenchResult bench_limits(const Job& job);
+BenchResult bench_gemm(const Job& job);
+BenchResult bench_attention(const Job& job);
+BenchResult bench_head(const Job& job);
+BenchResult bench_forward(const Job& job);
 BenchResult bench_moe(const Job& job);
 
 }  // namespace unmask::launcher

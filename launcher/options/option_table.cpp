@@ -51,7 +51,7 @@ constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy"
 constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
 constexpr std::string_view kRemaskings = "low_confidence|random";
 
-constexpr std::string_view kBenches = "limits|generate|exchange|moe";
+constexpr std::string_view kBenches = "limits|gemm|attention|head|forward|generate|exchange|moe";
 constexpr std::string_view kFormats = "md|json|csv";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
@@ -83,7 +83,8 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "repeat", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
      .fallback = "7", .min = 1, .max = 100000, .help = "measurements of each case (generate: 1)"},
     {.name = "config", .group = OptionGroup::kInput, .commands = kBench, .value = "NAME|FILE",
-     .help = "generate: instead of --model, a network of this shape with random weights in memory: llada-moe-7b or a config.json"},
+     .help = "a network of this shape with random weights in memory: llada-moe-7b or a config.json (gemm, attention, head, "
+             "forward: llada-moe-7b; generate: instead of --model)"},
     {.name = "concurrency", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "1,4,16,64",
      .help = "generate: requests at a time, a case for each"},
     {.name = "count", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
@@ -91,7 +92,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "prompt-length", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "TOKENS",
      .fallback = "128", .max = kMaxInt, .help = "generate: length of made-up prompts, without --requests"},
     {.name = "tokens", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "32,512",
-     .help = "exchange, moe: rows per rank, a case for each"},
+     .help = "rows per rank, a case for each (gemm, attention, head, forward: 1,8,32,128,1024)"},
     {.name = "hidden", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
      .fallback = "2048", .min = 1, .max = 1 << 20, .help = "exchange, moe: values of a row"},
     {.name = "width", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
@@ -102,6 +103,10 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .fallback = "8", .min = 1, .max = 4096, .help = "exchange, moe: experts of a row"},
     {.name = "skew", .group = OptionGroup::kInput, .commands = kBench, .value = "uniform|zipf|R|FILE", .fallback = "uniform",
      .help = "exchange, moe: how rows choose experts; R: rank 0 gets R times the traffic of another rank; FILE: as recorded"},
+    {.name = "wanted", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "ROWS", .fallback = "32",
+     .min = 1, .max = kMaxInt, .help = "attention, forward: rows whose logits are wanted, the last ones of a case"},
+    {.name = "context", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "TOKENS", .fallback = "512",
+     .max = kMaxInt, .help = "attention, forward: positions whose keys and values are stored; fewer rows are a window at their end"},
     {.name = "raw", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kAnswers,
      .help = "encode each prompt as it is, without the chat template"},
     {.name = "special", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kAnswers | kTokenize,
@@ -229,7 +234,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
      .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
 
-    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits, .fallback = "bf16",
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench, .fallback = "bf16",
      .choices = "bf16|f32", .help = "arithmetic: bf16 inputs of matrix products, or f32 everywhere (parity); weights are bf16"},
     {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "N",
      .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
