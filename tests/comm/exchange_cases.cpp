@@ -222,7 +222,7 @@ std::vector<ExchangeCase> exchange_cases() {
       {.name = "AllOnLast", .layout = Layout::kAllOnLast},
       {.name = "FewExperts", .num_experts = 3, .top_k = 2},
       {.name = "OneExpert", .num_experts = 1, .top_k = 1, .hidden = 3},
-      {.name = "ChangingSizes", .num_experts = 32, .top_k = 4, .rows = Rows::kChanging, .layout = Layout::kShuffled, .num_layers = 30},
+      {.name = "ChangingSizes", .num_experts = 32, .top_k = 4, .rows = Rows::kChanging, .layout = Layout::kShuffled, .num_layers = 12},
       {.name = "Wide", .hidden = 2048, .rows = Rows::kSome, .num_layers = 1},
   };
 }

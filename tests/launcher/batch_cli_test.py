@@ -243,5 +243,21 @@ class Stopped(BatchTest):
         self.assertEqual(self.output.read_bytes(), whole)
 
 
+class Unordered(BatchTest):
+    def test_stopped_again_and_again(self):
+        self.write(questions(800, gen_length=64))
+        for runs in range(40):
+            result = unmask("batch", "--model", DEMO, "-i", self.input, "-o", self.output, "--unordered", "--max-rows", "128", "--max-time",
+                            f"{0.5 * 1.2**runs:.2f}", ranks=1 + runs % 3)
+            self.assertIn(result.code, (0, 75), result.err)
+            if result.code == 0:
+                break
+        self.assertEqual(result.code, 0, "every run gets further")
+        self.assertEqual(sorted(line["id"] for line in self.lines()), sorted(f"q{i}" for i in range(800)))
+        got = sorted(self.output.read_text().splitlines())
+        self.batch("--restart", ranks=2)
+        self.assertEqual(sorted(self.output.read_text().splitlines()), got)
+
+
 if __name__ == "__main__":
     unittest.main()
