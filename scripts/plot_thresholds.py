@@ -12,7 +12,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CASES = json.loads((ROOT / "tests/data/demo/decode.json").read_text())
 THRESHOLDS = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99]
-LINES = [("none", "#1f6fb2"), ("dual", "#d1603d")]  # cache, colour
+LINES = [("none", "#9cc4e4", 7), ("dual", "#c2410c", 2)]  # cache, colour, width: they lie on each other
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 720, 470, 70, 30, 46, 52
 PANEL = (HEIGHT - TOP - 2 * GAP) / 2
 
@@ -45,28 +45,28 @@ def panel(top, title, curves, ticks):
     for threshold in THRESHOLDS:
         x = x_of(threshold)
         out.append(f'<line x1="{x:.1f}" y1="{top + PANEL:.1f}" x2="{x:.1f}" y2="{top + PANEL + 4:.1f}" stroke="#666"/>')
-        if threshold != 0.85:
+        if threshold not in (0.85, 0.95):  # no room
             out.append(f'<text x="{x:.1f}" y="{top + PANEL + 18:.1f}" text-anchor="middle">{threshold}</text>')
-    for (_, colour), values in zip(LINES, curves):
+    for (_, colour, width), values in zip(LINES, curves):
         points = [(x_of(threshold), y_of(value)) for threshold, value in zip(THRESHOLDS, values)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in points]
+        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>')
+        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{width / 2 + 2}" fill="{colour}"/>' for x, y in points]
     return out
 
 
 def picture(measured):
-    speed = [[tokens for tokens, _ in measured[cache]] for cache, _ in LINES]
-    right = [[count for _, count in measured[cache]] for cache, _ in LINES]
+    speed = [[tokens for tokens, _ in measured[cache]] for cache, _, _ in LINES]
+    right = [[count for _, count in measured[cache]] for cache, _, _ in LINES]
     most = int(max(map(max, speed))) + 1
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="13" fill="#222">',
            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
     out += panel(TOP, "tokens per pass (end tokens not counted)", speed, list(range(most + 1)))
     out += panel(TOP + PANEL + GAP + 10, "right answers of 60", right, list(range(0, 61, 15)))
     out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">threshold</text>')
-    for i, (cache, colour) in enumerate(LINES):
-        x = WIDTH - RIGHT - 190 + 100 * i
-        out.append(f'<line x1="{x}" y1="22" x2="{x + 22}" y2="22" stroke="{colour}" stroke-width="2"/>')
+    for i, (cache, colour, width) in enumerate(LINES):
+        x = WIDTH - RIGHT - 230 + 125 * i
+        out.append(f'<line x1="{x}" y1="22" x2="{x + 22}" y2="22" stroke="{colour}" stroke-width="{width}"/>')
         out.append(f'<text x="{x + 28}" y="26">cache {cache}</text>')
     return "\n".join([*out, "</svg>", ""])
 
@@ -74,9 +74,9 @@ def picture(measured):
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    measured = {cache: [measure(sys.argv[1], cache, threshold) for threshold in THRESHOLDS] for cache, _ in LINES}
+    measured = {cache: [measure(sys.argv[1], cache, threshold) for threshold in THRESHOLDS] for cache, _, _ in LINES}
     for i, threshold in enumerate(THRESHOLDS):
-        print(threshold, *(f"{cache}: {measured[cache][i][0]:.2f} tokens per pass, {measured[cache][i][1]} right" for cache, _ in LINES))
+        print(threshold, *(f"{cache}: {measured[cache][i][0]:.2f} tokens per pass, {measured[cache][i][1]} right" for cache, _, _ in LINES))
     pathlib.Path(sys.argv[2]).write_text(picture(measured))
 
 
