@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
-#include <numeric>
+#include <set>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -53,18 +53,25 @@ class Bench {
         compute_(compute),
         placement_(cluster::Placement::even(config.num_experts, 1)),
         exchange_(comm::make_exchange(comm, placement_, *compute.team, {.hidden = config.hidden})),
-        transformer_(config, weights, *exchange_, compute) {}
+        transformer_(config, weights, *exchange_, compute),
+        bare_config_(without_layers(config)),
+        bare_(bare_config_, weights, *exchange_, compute) {}
 
   std::vector<Record> run() {
     check();
     std::vector<std::int64_t> counts = {32, 256, options_.most_rows};
     std::erase_if(counts, [&](std::int64_t rows) { return rows > options_.most_rows; });
     for (const std::int64_t rows : counts) {
+      const auto batch = batch_of(config_, rows, 1);
+      measure({.bench = "needless_rows", .parameters = {{"what", std::string("embedding lookup")}, {"rows", rows}, {"wanted", std::int64_t{1}}}},
+              0, [&] { static_cast<void>(bare_.forward(batch, comm::Vote::kWork)); });
+    }
+    for (const std::int64_t rows : counts) {
       head("head", rows, runtime::Expectation::kNone);
       head("head and expected embeddings", rows, runtime::Expectation::kEmbedding);
     }
     for (const std::int64_t rows : counts) {
-      for (const std::int64_t wanted : {std::int64_t{8}, std::int64_t{32}, rows}) {
+      for (const std::int64_t wanted : std::set<std::int64_t>{8, 32, rows}) {
         pass(rows, wanted);
       }
     }
@@ -72,6 +79,11 @@ class Bench {
   }
 
  private:
+  static runtime::ModelConfig without_layers(runtime::ModelConfig config) {
+    config.num_layers = 0;
+    return config;
+  }
+
   void measure(Record record, double bytes, const std::function<void()>& body) {
     std::vector<double> rates;
     const std::span<const experts::Matrix> head(&weights_.head, 1);
@@ -136,6 +148,8 @@ class Bench {
   cluster::Placement placement_;
   std::unique_ptr<comm::Exchange> exchange_;
   runtime::Transformer transformer_;
+  runtime::ModelConfig bare_config_;  ///< no layers: a pass looks the embeddings up, and norms the row that is wanted
+  runtime::Transformer bare_;
   std::vector<Record> records_;
 };
 

@@ -9,7 +9,7 @@ namespace unmask::runtime {
 namespace {
 
 constexpr std::int64_t kTile = 256;  // tokens: 1 MiB of weights at 2,048 inputs
-constexpr std::int64_t kTilesPerGroup = ExpectedEmbeddings::kMostTokens / kTile;
+constexpr std::int64_t kTilesPerGroup = ExpectationGroup::kMostTokens / kTile;
 constexpr std::int64_t kTilesPerTask = 5 * kTilesPerGroup;  // where embeddings are summed: 31 tasks at 157,184 tokens
 constexpr std::int64_t kRowsAtOnce = 64;
 constexpr std::int64_t kMostExpected = 256;  // rows whose embeddings are summed together: 64 MiB at 2,048 inputs and 31 tasks
@@ -73,6 +73,7 @@ struct Head::Pass {
   std::int64_t num_expected = 0;
   AlignedBuffer<float> expected_values = {};          ///< [tasks, num_expected, hidden]
   std::vector<ExpectedEmbeddings> expected = {};      ///< [tasks]
+  std::vector<ExpectationGroup> groups = {};          ///< [threads]
 
   std::int64_t num_rows() const { return static_cast<std::int64_t>(queries.size()); }
   /// Tiles that a task takes one after the other. Fixed, as the sums of expected embeddings are made task by task.
@@ -83,9 +84,9 @@ struct Head::Pass {
 
   void prepare();
   void run();
-  void run_task(const experts::LinearInput& input, std::int64_t task);
-  void run_tile(const experts::LinearInput& input, std::int64_t tile, ExpectedEmbeddings* sums);
-  void reduce(std::int64_t row, std::int64_t tile, std::span<const float> logits, ExpectedEmbeddings* sums);
+  void run_groups(const experts::LinearInput& input, std::int64_t task, ExpectationGroup& group);
+  void run_tile(const experts::LinearInput& input, std::int64_t tile, ExpectationGroup* group);
+  void reduce(std::int64_t row, std::int64_t tile, std::span<const float> logits, ExpectationGroup* group);
   void merge_tiles(std::int64_t row);
 };
 
@@ -99,34 +100,38 @@ void Head::Pass::prepare() {
   const std::int64_t each = num_expected * head.embedding_.cols();
   expected_values.grow(num_tasks() * each);
   for (std::int64_t task = 0; num_expected > 0 && task < num_tasks(); ++task) {
-    expected.emplace_back(head.compute_, head.embedding_, num_expected, expected_values.data() + task * each);
+    expected.emplace_back(num_expected, head.embedding_.cols(), expected_values.data() + task * each);
+  }
+  for (int member = 0; num_expected > 0 && member < head.compute_.team->size(); ++member) {
+    groups.emplace_back(head.compute_, head.embedding_, num_expected);
   }
 }
 
 void Head::Pass::run() {
   const experts::LinearInput input(head.compute_, rows.data(), num_rows(), head.weight_);
-  head.compute_.team->for_each(num_tasks(), [&](std::int64_t task) { run_task(input, task); });
+  head.compute_.team->for_each_on(num_tasks(), [&](std::int64_t task, int member) {
+    if (num_expected > 0) {
+      run_groups(input, task, groups[static_cast<std::size_t>(member)]);
+    } else {
+      run_tile(input, task, nullptr);
+    }
+  });
   head.compute_.team->for_each(num_rows(), [&](std::int64_t row) { merge_tiles(row); });
 }
 
-void Head::Pass::run_task(const experts::LinearInput& input, std::int64_t task) {
-  const std::int64_t end = std::min(num_tiles, (task + 1) * tiles_per_task());
-  for (std::int64_t tile = task * tiles_per_task(); tile < end; tile += kTilesPerGroup) {
-    const std::int64_t group_end = std::min(end, tile + kTilesPerGroup);
-    ExpectedEmbeddings* const sums = num_expected > 0 ? &expected[size(task)] : nullptr;
-    if (sums != nullptr) {
-      sums->open(tile * kTile, tile_end(group_end - 1) - tile * kTile);
+void Head::Pass::run_groups(const experts::LinearInput& input, std::int64_t task, ExpectationGroup& group) {
+  const std::int64_t end = std::min(num_tiles, (task + 1) * kTilesPerTask);
+  for (std::int64_t first = task * kTilesPerTask; first < end; first += kTilesPerGroup) {
+    const std::int64_t group_end = std::min(end, first + kTilesPerGroup);
+    group.open(first * kTile, tile_end(group_end - 1) - first * kTile);
+    for (std::int64_t tile = first; tile < group_end; ++tile) {
+      run_tile(input, tile, &group);
     }
-    for (std::int64_t t = tile; t < group_end; ++t) {
-      run_tile(input, t, sums);
-    }
-    if (sums != nullptr) {
-      sums->close();
-    }
+    group.close(expected[size(task)]);
   }
 }
 
-void Head::Pass::run_tile(const experts::LinearInput& input, std::int64_t tile, ExpectedEmbeddings* sums) {
+void Head::Pass::run_tile(const experts::LinearInput& input, std::int64_t tile, ExpectationGroup* group) {
   const std::int64_t begin = tile * kTile;
   const std::int64_t count = tile_end(tile) - begin;
   std::vector<float> logits(size(kRowsAtOnce * count));
@@ -135,12 +140,12 @@ void Head::Pass::run_tile(const experts::LinearInput& input, std::int64_t tile, 
     input.multiply({.row_begin = first, .row_end = end, .n_begin = begin, .n_end = begin + count, .y = logits.data(),
                     .y_stride = count});
     for (std::int64_t row = first; row < end; ++row) {
-      reduce(row, tile, {logits.data() + (row - first) * count, size(count)}, sums);
+      reduce(row, tile, {logits.data() + (row - first) * count, size(count)}, group);
     }
   }
 }
 
-void Head::Pass::reduce(std::int64_t row, std::int64_t tile, std::span<const float> logits, ExpectedEmbeddings* sums) {
+void Head::Pass::reduce(std::int64_t row, std::int64_t tile, std::span<const float> logits, ExpectationGroup* group) {
   const experts::KernelFamily& kernels = *head.compute_.kernels;
   const HeadQuery& query = queries[size(row)];
   const auto first = static_cast<TokenId>(tile * kTile);
@@ -157,8 +162,8 @@ void Head::Pass::reduce(std::int64_t row, std::int64_t tile, std::span<const flo
     results[size(row)].apart_logits[static_cast<std::size_t>(apart.data() - query.apart.data()) + i] = logit;
     weight.add({.top = logit, .total = 1.0F}, kernels);
   }
-  if (sums != nullptr && expected_place[size(row)] != kNowhere) {
-    sums->take(expected_place[size(row)], first, logits, weight);
+  if (group != nullptr && expected_place[size(row)] != kNowhere) {
+    group->take(expected_place[size(row)], first, logits, weight);
   }
 }
 
@@ -172,7 +177,7 @@ void Head::Pass::merge_tiles(std::int64_t row) {
   }
   if (const std::int64_t place = expected_place[size(row)]; place != kNowhere) {
     for (std::size_t task = 1; task < expected.size(); ++task) {
-      expected[0].join_row(place, expected[task]);
+      expected[0].join(place, expected[task], *head.compute_.kernels);
     }
     result.expected.assign(expected[0].values(place), expected[0].values(place) + head.embedding_.cols());
   }

@@ -1,6 +1,6 @@
 """The demo's 60 questions with every cache policy and decoder: right answers and passes of the oracle and of unmask.
 
-    python demo_quality.py PROGRAM [--only CACHE/DECODER] [--smoothing off|on|both]
+    python demo_quality.py PROGRAM [--only DECODER] [--smoothing off,on,strong]
 
 Prints a Markdown table: right answers of 60 and passes per answer of the oracle in float32 and of unmask in f32 and bf16.
 "differ": questions that f32 answers with other tokens, passes or rows than the oracle.  Ends with 1 if there is one on which
@@ -29,10 +29,13 @@ CACHES = ("none", "prefix", "dual", "vicinity")
 DECODERS = ("steps", "threshold", "factor", "credit", "hierarchy")
 
 
-def options(cache: str, decoder: str, smoothing: bool) -> Options:
+SMOOTHING = {"off": {}, "on": {"smoothing": True}, "strong": {"smoothing": True, "smoothing_weight": 1.0, "smoothing_cap": 1.15}}
+
+
+def options(cache: str, decoder: str, smoothing: str) -> Options:
     """As in make_golden.demo."""
     return Options(ANSWER, 16, decoder, steps=ANSWER, threshold=0.9, factor=1.0, low_threshold=0.6, cache=cache, look_before=8,
-                   look_after=8, smoothing=smoothing)
+                   look_after=8, **SMOOTHING[smoothing])
 
 
 def run(program: str, dtype: str, questions: list[dict], opt: Options) -> list[dict]:
@@ -51,8 +54,8 @@ def same(answer: dict, expected: Result) -> bool:
 def main() -> None:
     ap = argparse.ArgumentParser()
     ap.add_argument("program")
-    ap.add_argument("--only")
-    ap.add_argument("--smoothing", choices=("off", "on", "both"), default="both")
+    ap.add_argument("--only", choices=DECODERS)
+    ap.add_argument("--smoothing", default="off,on,strong")
     args = ap.parse_args()
     torch.set_num_threads(1)
     questions = json.loads((ROOT / "tests/data/demo/decode.json").read_text())
@@ -69,9 +72,9 @@ def main() -> None:
     failed = False
     print("| cache | decoder | smoothing | oracle: right | passes | f32: right | passes | differ | bf16: right | passes |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    for smoothing in {"off": (False,), "on": (True,), "both": (False, True)}[args.smoothing]:
+    for smoothing in args.smoothing.split(","):
         for cache, decoder in ((c, d) for c in CACHES for d in DECODERS):
-            if args.only and args.only != f"{cache}/{decoder}":
+            if args.only and args.only != decoder:
                 continue
             opt = options(cache, decoder, smoothing)
             oracle = [generate(model, q["prompt"], opt) for q in questions]
@@ -80,7 +83,7 @@ def main() -> None:
             failed |= any(firm(model, questions[i]["prompt"], opt, oracle[i]) for i in others)
             expected, got = right([e.tokens for e in oracle]), right([a["tokens"] for a in f32])
             failed |= got < expected
-            print(f"| {cache} | {decoder} | {'on' if smoothing else 'off'} | {expected} | {passes(e.passes for e in oracle)} | {got} | "
+            print(f"| {cache} | {decoder} | {smoothing} | {expected} | {passes(e.passes for e in oracle)} | {got} | "
                   f"{passes(a['passes'] for a in f32)} | {len(others)} | {right([a['tokens'] for a in bf16])} | "
                   f"{passes(a['passes'] for a in bf16)} |", flush=True)
     sys.exit(1 if failed else 0)

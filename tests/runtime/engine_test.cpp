@@ -112,6 +112,27 @@ TEST(EngineMixes, FullPassesWithWindows) {
   EXPECT_GT(std::count_if(steps.begin(), steps.end(), is_mixed), static_cast<std::ptrdiff_t>(steps.size() / 4));
 }
 
+/// A pass over everything serves whoever asks for it: the block's beginning, the end of the warm-up, or both.
+TEST(FullPasses, AreOnePerBlockBesideTheWarmUp) {
+  constexpr std::int64_t kBlocks = 4, kPassesPerBlock = 4;
+  const auto full_passes = [](runtime::CachePolicy cache, std::int64_t warmup) {
+    const runtime::Request request{.number = 0, .id = "a", .prompt = {1, 2, 3, 4, 5},
+                                   .options = {.gen_length = 32, .block_length = 32 / kBlocks, .decoder = runtime::DecoderKind::kSteps,
+                                               .steps = kBlocks * kPassesPerBlock, .cache = cache, .look_before = 2, .look_after = 2,
+                                               .warmup = warmup, .stop_at_eos = false}};
+    const auto answer = run_job(kFolder, {}, {request}).answers.at(0);
+    EXPECT_EQ(answer.passes, kBlocks * kPassesPerBlock);
+    return std::count_if(answer.trace.begin(), answer.trace.end(),
+                         [&](const auto& step) { return step.window_end - step.window_begin == full_rows(request); });
+  };
+  EXPECT_EQ(full_passes(runtime::CachePolicy::kPrefix, 0), kBlocks);
+  EXPECT_EQ(full_passes(runtime::CachePolicy::kDual, 0), kBlocks);
+  for (std::int64_t warmup = 0; warmup < kBlocks * kPassesPerBlock; ++warmup) {
+    // Blocks that are not over when the warm-up is have one each; where it ends with a block, the next one's first pass fills too.
+    EXPECT_EQ(full_passes(runtime::CachePolicy::kVicinity, warmup), warmup + kBlocks - warmup / kPassesPerBlock) << warmup;
+  }
+}
+
 TEST(SpreadOverRanks, ByRowsToCome) {
   runtime::Request small{.number = 0, .id = "", .prompt = {}, .options = {.gen_length = 32}};
   runtime::Request large = small;
