@@ -120,6 +120,10 @@ void TokenExchange::check_head(Rank from) const {
               head.num_pairs <= std::numeric_limits<std::int32_t>::max(),
           ExitCode::kPeerLost, "rank {} (host {}) announces {} rows for {} experts, {} are held here: do all ranks use the same "
           "placement?", from, job_.hosts[from.at()], head.num_rows, head.num_pairs, num_held);
+  constexpr std::uint32_t kMaxRows = 1U << 24;  // of a step, see --max-rows; they decide on the size of the next block
+  require(head.all_rows >= head.num_rows && head.all_rows <= kMaxRows, ExitCode::kPeerLost,
+          "rank {} (host {}) announces {} rows of {}: its memory or the wire is bad", from, job_.hosts[from.at()], head.num_rows,
+          head.all_rows);
   require(head.in_block == 0 || block_bytes(head.all_rows, top_k_, options_) <= block_capacity_, ExitCode::kPeerLost,
           "rank {} (host {}) announces {} rows in a block of {} bytes", from, job_.hosts[from.at()], head.all_rows, block_capacity_);
 }
