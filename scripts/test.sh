@@ -3,7 +3,8 @@
 # Installs what is missing, builds and runs the tests.
 #   scripts/test.sh            all tests of the dev preset, the unit tests under ASan + UBSan, the fuzz targets on their corpora
 #   scripts/test.sh --quick    only the dev preset
-#   scripts/test.sh --full     all of it, the long forms too: ThreadSanitizer, ten minutes of fuzzing per target, 7B-shaped loads
+#   scripts/test.sh --full     all of it, the long forms too: ThreadSanitizer, ten minutes of fuzzing per target, 7B-shaped loads,
+#                              200 kills of a batch job, preemption under a real Slurm
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +13,7 @@ case "${1:-}" in
   "") ;;
   --quick) form=quick ;;
   --full) form=full ;;
-  *) sed -n '3,6p' "$0" >&2; exit 2 ;;
+  *) sed -n '3,7p' "$0" >&2; exit 2 ;;
 esac
 
 scripts/install-deps.sh --test
@@ -76,6 +77,9 @@ if [ "$form" = full ]; then
   configure release -DUNMASK_TESTS=OFF
   cmake --build --preset release --target unmask make_checkpoint
   scripts/full_size.py || failed=1
+  export UNMASK_PROGRAM=$PWD/build/release/bin/unmask
+  "$python" tests/launcher/batch_kill_test.py --kills 200 --requests 2000 || failed=1
+  "$python" tests/lab/slurm_lab_test.py --full || failed=1
 fi
 
 echo

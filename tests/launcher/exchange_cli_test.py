@@ -3,11 +3,13 @@
 """The exchange seen from outside: placements from a file, traces, recorded routing and its replay, the benchmarks' records."""
 import json
 import random
+import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from unmask_cli import DATA, CliTest, decode_cases, request_file, unmask
+from unmask_cli import DATA, ROOT, CliTest, decode_cases, request_file, unmask
 
 
 def tokens(result):
@@ -53,6 +55,9 @@ class Exchange(CliTest):
             self.assertEqual({e["args"]["name"].split(" (")[0] for e in events if e["name"] == "process_name"}, {"rank 0", "rank 1", "rank 2"})
             self.assertLessEqual({"experts", "wait for rows", "give back", "sum"}, {e["name"] for e in spans})
             self.assertGreaterEqual(min(e["ts"] for e in spans), 0)
+            picture = Path(work) / "layer.svg"
+            subprocess.run([sys.executable, ROOT / "scripts/trace_picture.py", file, picture], check=True)
+            self.assertIn("rank 2", picture.read_text())
             by_track = {}
             for e in spans:
                 by_track.setdefault((e["pid"], e["tid"]), []).append((e["ts"], e["ts"] + e["dur"]))

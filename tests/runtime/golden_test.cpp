@@ -94,18 +94,20 @@ INSTANTIATE_TEST_SUITE_P(Layouts, GoldenTest,
                            return p.folder + "_" + std::to_string(p.ranks) + "ranks_" + std::to_string(p.threads) + "threads_" + p.kernel;
                          });
 
-class DemoInBfloat16 : public testing::TestWithParam<const experts::KernelFamily*> {};
+class DemoInBfloat16 : public testing::TestWithParam<std::string> {};
 
 /// Rounding costs at most two of the sixty right answers, with each decoder, whatever kernels round.
 TEST_P(DemoInBfloat16, KeepsTheRightAnswers) {
-  if (!GetParam()->supported()) {
-    GTEST_SKIP() << GetParam()->name << " needs " << GetParam()->needs;
+  for (const auto* family : experts::kernel_families()) {
+    if (family->name == GetParam() && !family->supported()) {
+      GTEST_SKIP() << family->name << " needs " << family->needs;
+    }
   }
   auto cases = read_decode_cases(kData / "demo/decode.json");
   std::erase_if(cases, [](const auto& c) { return c.request.options.cache != runtime::CachePolicy::kNone; });
   std::vector<runtime::Request> requests;
   std::transform(cases.begin(), cases.end(), std::back_inserter(requests), [](const auto& c) { return c.request; });
-  const JobResult result = run_job(kDemo, {.num_threads = 2, .precision = experts::Precision::kBfloat16, .kernel = std::string(GetParam()->name)}, requests);
+  const JobResult result = run_job(kDemo, {.num_threads = 2, .precision = experts::Precision::kBfloat16, .kernel = GetParam()}, requests);
   std::map<runtime::DecoderKind, int> right, kept;
   for (const auto& c : cases) {
     const auto& answer = result.answers.at(c.request.number);
@@ -122,9 +124,7 @@ TEST_P(DemoInBfloat16, KeepsTheRightAnswers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, DemoInBfloat16,
-                         testing::ValuesIn(experts::kernel_families().begin(), experts::kernel_families().end()),
-                         [](const auto& instance) { return std::string(instance.param->name); });
+INSTANTIATE_TEST_SUITE_P(Families, DemoInBfloat16, testing::Values("auto", "avx512bf16"));
 
 TEST(Demo, SixtyQuestionsAreExact) {
   expect_decodes(kDemo, kData / "demo/decode.json", {.num_ranks = 2, .num_threads = 1}, 420);
