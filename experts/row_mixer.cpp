@@ -108,7 +108,7 @@ void RowMixer::mix_rows(const Problem& p) {
     const std::int64_t cols = std::min(kSliceCols, w_.cols() - col);
     turn_to_rows(w_, {p.first, p.count, col, cols}, turned_.data());
     compute_.kernels->gemm({.x = p.x, .x_stride = p.count, .rows = p.rows, .w = turned_.data(), .k = p.count, .n_begin = 0,
-                            .n_end = cols, .y = p.y + col, .y_stride = w_.cols()});
+                            .n_end = cols, .y = p.y + col, .y_stride = w_.cols(), .precision = compute_.precision});
   }
 }
 
