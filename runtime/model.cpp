@@ -27,7 +27,7 @@ Model::Model(comm::Communicator& comm, const std::filesystem::path& folder, Mode
 
 /// What the ranks of each host will hold together, against what the host has.
 void Model::require_memory() const {
-  const std::uint64_t mine = weight_bytes(config(), *placement_, comm_.rank());
+  const std::uint64_t mine = weight_bytes(config(), *placement_, comm_.rank(), expert_type());
   std::uint64_t on_host = 0;
   for (const auto& bytes : comm_.all_gather(ByteWriter().put(comm_.host()).put(mine).take())) {
     ByteReader reader(bytes);
@@ -48,7 +48,7 @@ void Model::load(std::function<void(const LoadProgress&)> progress) {
   const Stopwatch clock;
   comm::run_together(comm_, [&] {
     loaded_.emplace(checkpoint_->load(*placement_, comm_.rank(), *team_,
-                                      {.layout = experts::layout_of(*kernels_), .progress = std::move(progress)}));
+                                      {.layout = experts::layout_of(*kernels_), .expert_type = expert_type(), .progress = std::move(progress)}));
   });
   load_seconds_ = clock.seconds();
   const bool is_bf16 = options_.precision == experts::Precision::kBfloat16;

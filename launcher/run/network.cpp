@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <span>
 
+#include "experts/quantised.h"
 #include "launcher/run/load_progress.h"
 
 namespace unmask::launcher {
@@ -11,7 +12,7 @@ namespace {
 
 runtime::ModelOptions model_options(const Job& job, experts::Precision precision) {
   const OptionValues& given = job.options();
-  runtime::ModelOptions options{.precision = precision, .kernel = given.text("kernel")};
+  runtime::ModelOptions options{.precision = precision, .expert_type = expert_type_of(given), .kernel = given.text("kernel")};
   if (given.given("threads")) {
     options.num_threads = narrow<int>(given.integer("threads"));
   }
@@ -26,7 +27,7 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
 
 }  // namespace
 
-Network::Network(const Job& job, const Options& options) : job_(job) {
+Network::Network(const Job& job, const Options& options) : job_(job), precision_(options.precision) {
   as_agreed([&] { model_.emplace(job.comm, job.options().text("model"), model_options(job, options.precision)); });
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
@@ -47,6 +48,19 @@ void Network::load() {
     job_.log.info("{} matrices of the checkpoint were rounded to bf16", model_->num_rounded());
   }
   job_.log.debug("keys and values may take {} bytes", kv_memory_bytes());
+}
+
+std::string Network::dtype() const {
+  const bool is_f32 = precision_ == experts::Precision::kFloat32;
+  return is_f32 ? "f32" : std::string(experts::name_of(model_->expert_type()));
+}
+
+std::optional<experts::WeightType> expert_type_of(const OptionValues& options) {
+  if (!options.given("dtype")) {
+    return std::nullopt;
+  }
+  const std::string dtype = options.text("dtype");
+  return dtype == "int8" ? experts::WeightType::kInt8 : dtype == "int4" ? experts::WeightType::kInt4 : experts::WeightType::kBf16;
 }
 
 experts::Precision precision_of(const OptionValues& options) {

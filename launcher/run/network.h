@@ -23,6 +23,7 @@ class Network {
   const runtime::ModelConfig& config() const { return model_->config(); }
   const std::filesystem::path& folder() const { return model_->folder(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
+  std::string dtype() const;  ///< of --dtype's words, the one that is true
   int num_threads() const { return model_->num_threads(); }
   /// After load(), as all below.
   runtime::Transformer& transformer() { return model_->transformer(); }
@@ -32,8 +33,12 @@ class Network {
 
  private:
   const Job& job_;
+  experts::Precision precision_;
   std::optional<runtime::Model> model_;
 };
+
+/// How --dtype, where somebody gave it, wants experts to be held in memory.
+std::optional<experts::WeightType> expert_type_of(const OptionValues& options);
 
 /// --dtype as a precision.
 experts::Precision precision_of(const OptionValues& options);
