@@ -12,6 +12,10 @@
 
 namespace unmask {
 
+/// At least 64 bytes aligned; a megabyte and more in huge pages, where the system has them. For std::free(). Throws
+/// std::bad_alloc.
+void* aligned_memory(std::size_t bytes);
+
 /// Uninitialised memory for `count` plain values, aligned to 64 bytes (a cache line, a vector register). Move-only.
 template <class T>
   requires(std::is_trivially_copyable_v<T>)
@@ -22,11 +26,7 @@ class AlignedBuffer {
   explicit AlignedBuffer(std::int64_t count) : count_(count) {
     UNMASK_CHECK(count >= 0 && count <= std::numeric_limits<std::int64_t>::max() / 64, "count = {}", count);
     if (count > 0) {
-      const std::size_t bytes = (size(count) * sizeof(T) + 63) / 64 * 64;
-      data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
-      if (!data_) {
-        throw std::bad_alloc();
-      }
+      data_.reset(static_cast<T*>(aligned_memory(size(count) * sizeof(T))));
     }
   }
 

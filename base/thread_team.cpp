@@ -96,16 +96,22 @@ void ThreadTeam::run(const std::function<void(int)>& body) {
 }
 
 void ThreadTeam::for_each(std::int64_t count, const std::function<void(std::int64_t)>& body) {
+  for_each_on(count, [&](std::int64_t i, int) { body(i); });
+}
+
+void ThreadTeam::for_each_on(std::int64_t count, const std::function<void(std::int64_t, int)>& body) {
   if (count <= 1 || num_threads_ == 1) {
     for (std::int64_t i = 0; i < count; ++i) {
-      body(i);
+      body(i, 0);
+      look(0);
     }
     return;
   }
   std::atomic<std::int64_t> next = 0;
-  run([&](int) {
+  run([&](int member) {
     for (auto i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
-      body(i);
+      body(i, member);
+      look(member);
     }
   });
 }

@@ -3,8 +3,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace unmask {
@@ -25,12 +27,24 @@ class ThreadTeam {
 
   /// Runs body(i) for every i in [0, count), handed out one by one to whoever is free: i must not matter to the result.
   void for_each(std::int64_t count, const std::function<void(std::int64_t)>& body);
+  /// The same with body(i, member), for what each member keeps to itself.
+  void for_each_on(std::int64_t count, const std::function<void(std::int64_t, int)>& body);
+
+  /// What the caller does after each task of for_each that it worked on itself, until another is set; may be empty. For what
+  /// must be looked after meanwhile: MPI makes progress only when its own thread calls it. It must not use the team.
+  void set_between_tasks(std::function<void()> look) { between_tasks_ = std::move(look); }
 
  private:
   void work(int member);
+  void look(int member) const {
+    if (member == 0 && between_tasks_) {
+      between_tasks_();
+    }
+  }
 
   int num_threads_;
   const std::function<void(int)>* body_ = nullptr;
+  std::function<void()> between_tasks_;
   std::vector<std::exception_ptr> errors_;
   std::atomic<std::uint32_t> generation_ = 0;  ///< counts calls of run(); a change wakes the members
   std::atomic<std::uint32_t> running_ = 0;     ///< members that have not finished the current call

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #include "base/clock.h"
 
@@ -34,6 +35,40 @@ void multiply_tiles() {
   asm volatile("tilerelease");
 }
 
+/// Ten independent sums: as many as hide the latency of a multiply-add.
+#define UNMASK_TEN(op, r, inputs)                                                                                    \
+  op inputs r "0\n" op inputs r "1\n" op inputs r "2\n" op inputs r "3\n" op inputs r "4\n" op inputs r "5\n" op inputs r \
+    "6\n" op inputs r "7\n" op inputs r "8\n" op inputs r "9\n"
+
+constexpr std::int64_t kVectorRounds = 1000000;
+
+/// Rounds of ten instructions; how many products and sums one instruction makes.
+struct VectorPeak {
+  void (*run)();
+  double flops_per_instruction;
+};
+
+template <class Ten>
+void repeat(const Ten& ten) {
+  for (std::int64_t i = 0; i < kVectorRounds; ++i) {
+    ten();
+  }
+}
+
+VectorPeak vector_peak(std::string_view family) {
+  if (family == "avx512bf16") {
+    return {[] { repeat([] { asm volatile(UNMASK_TEN("vdpbf16ps ", "%zmm", "%zmm15, %zmm14, ")); }); }, 64};
+  }
+  if (family == "avx512") {
+    return {[] { repeat([] { asm volatile(UNMASK_TEN("vfmadd231ps ", "%zmm", "%zmm15, %zmm14, ")); }); }, 32};
+  }
+  if (family == "avx2") {
+    return {[] { repeat([] { asm volatile(UNMASK_TEN("vfmadd231ps ", "%ymm", "%ymm15, %ymm14, ")); }); }, 16};
+  }
+  return {[] { repeat([] { asm volatile(UNMASK_TEN("mulps ", "%xmm", "%xmm15, ") UNMASK_TEN("addps ", "%xmm", "%xmm14, ")); }); }, 8};
+}
+#undef UNMASK_TEN
+
 /// Four streams at a time: one alone does not keep the memory busy.
 std::uint64_t read(std::span<const std::byte> bytes) {
   constexpr std::size_t kLine = 64, kAhead = 8192, kStreams = 4;
@@ -59,6 +94,16 @@ double amx_peak_flops(ThreadTeam& team) {
   const Stopwatch clock;
   team.run([](int) { multiply_tiles(); });
   return team.size() * static_cast<double>(kRounds) * kFlopsPerRound / clock.seconds();
+}
+
+double peak_flops(ThreadTeam& team, const experts::KernelFamily& family) {
+  if (family.name == "amx") {
+    return amx_peak_flops(team);
+  }
+  const VectorPeak peak = vector_peak(family.name);
+  const Stopwatch clock;
+  team.run([&](int) { peak.run(); });
+  return team.size() * static_cast<double>(kVectorRounds) * 10 * peak.flops_per_instruction / clock.seconds();
 }
 
 double read_bytes_per_second(ThreadTeam& team, std::span<const std::span<const std::byte>> pieces) {

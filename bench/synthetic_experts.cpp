@@ -64,7 +64,7 @@ experts::ExpertWeights synthetic_experts(const ExpertShape& shape, const experts
   return all;
 }
 
-SyntheticWork::SyntheticWork(const ExpertShape& shape, std::int64_t num_rows)
+SyntheticWork::SyntheticWork(const ExpertShape& shape, std::int64_t num_rows, std::span<const ExpertId> held)
     : num_rows_(num_rows), rows_(size(num_rows * shape.hidden)) {
   for (std::int64_t i = 0; i < std::ssize(rows_); ++i) {
     rows_[size(i)] = value(i, 7, 1.0F);
@@ -77,7 +77,11 @@ SyntheticWork::SyntheticWork(const ExpertShape& shape, std::int64_t num_rows)
     for (std::int64_t k = 0; k < shape.top_k; ++k) {  // the first top_k of a shuffle
       const auto word = philox({static_cast<std::uint32_t>(r), static_cast<std::uint32_t>(k), 0, 0}, {8, 1})[0];
       std::swap(order[size(k)], order[size(k + word % (shape.num_experts - k))]);
-      assignments_.push_back({.row = r, .expert = LocalExpert(order[size(k)]), .weight = 1.0F / static_cast<float>(k + 2), .slot = r});
+      const auto place = std::find(held.begin(), held.end(), ExpertId(order[size(k)]));
+      if (held.empty() || place != held.end()) {
+        const LocalExpert expert = held.empty() ? LocalExpert(order[size(k)]) : LocalExpert(place - held.begin());
+        assignments_.push_back({.row = r, .expert = expert, .weight = 1.0F / static_cast<float>(k + 2), .slot = r});
+      }
     }
   }
   std::stable_sort(assignments_.begin(), assignments_.end(), [](const auto& a, const auto& b) { return a.expert < b.expert; });

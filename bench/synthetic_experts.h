@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "cluster/expert_work.h"
@@ -21,10 +22,11 @@ struct ExpertShape {
 experts::ExpertWeights synthetic_experts(const ExpertShape& shape, const experts::Compute& compute,
                                          experts::WeightType type = experts::WeightType::kBf16);
 
-/// Rows, each of which goes to top_k different experts, uniformly chosen.
+/// Rows, each of which goes to top_k different experts, uniformly chosen; of these, the work of the experts `held` (all, where
+/// none are named).
 class SyntheticWork {
  public:
-  SyntheticWork(const ExpertShape& shape, std::int64_t num_rows);
+  SyntheticWork(const ExpertShape& shape, std::int64_t num_rows, std::span<const ExpertId> held = {});
   cluster::ExpertWork work() const;
   std::int64_t num_busy() const { return num_busy_; }  ///< experts with at least one row
 

@@ -7,43 +7,50 @@
 
 #include "cluster/expert_work.h"
 #include "cluster/placement.h"
+#include "comm/chunks.h"
 #include "comm/parcel.h"
+#include "comm/return_plan.h"
 
 namespace unmask::comm {
 
 /// The parcels of all ranks, laid out as work for this rank's experts.
 ///
 ///   parcels by source rank:   [rank 0: row row] [rank 1: row] ...
-///   rows of the work:          0   1             2                     in the same order
-///   slots:                    |0 1|2           |3 ...                  per row: one per whole group, else one per expert,
-///                              ^ of source 0 ^  ^ of source 1          ascending by expert
-///   assignments:              the same pairs, ascending by (expert, row)
+///   rows of the work:          0   1             2                in the same order
+///   assignments:              all pairs, ascending by (expert, row); a chunk of experts has a run of them
+///   slots:                    those of all sources, by the chunk that begins them: | chunk 0: rank 0, rank 1 | chunk 1: ...
 class Arrivals {
  public:
-  Arrivals(const cluster::Placement& placement, Rank me);
+  Arrivals(const cluster::Placement& placement, Rank me, const ChunkGrid& grid);
 
-  /// parcels[source]; afterwards assignments() and slots are those of these parcels.
-  void lay_out(std::span<const Parcel* const> parcels);
+  /// A rank's parcel and what will return for it.
+  struct Source {
+    const Parcel* parcel;
+    const ReturnPlan* returns;
+  };
+  void lay_out(std::span<const Source> sources);
 
-  std::span<const cluster::Assignment> assignments() const { return assignments_; }
   std::int64_t num_rows() const { return num_rows_; }
-  std::int64_t num_slots() const { return static_cast<std::int64_t>(slot_is_whole_.size()); }
-
-  /// The slots [begin, end) that go back to a source rank.
-  std::int64_t slots_begin(Rank source) const { return slot_begin_[source.at()]; }
-  std::int64_t slots_end(Rank source) const { return slot_begin_[source.at() + 1]; }
-  /// Whether a slot is the sum of a whole reduction group (rounded to the wire type) or one expert of a split one (float32).
-  bool is_whole(std::int64_t slot) const { return slot_is_whole_[size(slot)] != 0; }
+  std::int64_t num_slots() const { return slot_begin_.back(); }
+  /// Where the rows of a source begin.
+  std::int64_t rows_begin(Rank source) const { return row_begin_[source.at()]; }
+  /// What chunks [begin, end) have to do; without rows.
+  cluster::ExpertWork work(std::int64_t chunk_begin, std::int64_t chunk_end) const;
+  /// Which slots of the work those of a source's return plan are.
+  std::span<const std::int32_t> slots_of(Rank source) const { return slot_of_[source.at()]; }
 
  private:
-  void count(std::span<const Parcel* const> parcels);
+  void place_assignments(std::span<const Source> sources);
+  void place_slots(std::span<const Source> sources);
 
-  std::vector<GroupId> group_;          ///< of each local expert
-  std::vector<std::uint8_t> is_whole_;  ///< the same
-  std::vector<std::int64_t> place_;     ///< [experts held] where the next assignment of an expert goes
+  Rank me_;
+  const ChunkGrid& grid_;
+  std::vector<std::int64_t> place_;         ///< [experts held + 1] where an expert's assignments begin
+  std::vector<std::int64_t> next_;
   std::vector<cluster::Assignment> assignments_;
-  std::vector<std::uint8_t> slot_is_whole_;
-  std::vector<std::int64_t> slot_begin_;  ///< [ranks + 1]
+  std::vector<std::vector<std::int32_t>> slot_of_;
+  std::vector<std::int64_t> slot_begin_;    ///< [chunks + 1]
+  std::vector<std::int64_t> row_begin_;     ///< [ranks]
   std::int64_t num_rows_ = 0;
 };
 

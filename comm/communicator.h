@@ -24,7 +24,7 @@ struct Deadline {
 /// One rank's end of the job: who it is, and the blocking collectives of start-up and shutdown. All ranks call them in the
 /// same order. Every wait polls politely and has a deadline (Error kPeerLost, naming the peer, the operation and the bytes).
 /// Used by one thread at a time. Implementations: comm/mpi (one process a rank), comm/threads (one thread a rank).
-/// Shutdown: rank 0 polls until it has every message it expects, all ranks meet in barrier(), then the communicators die, then
+/// Shutdown: each rank polls until it has every message it expects, all ranks meet in barrier(), then the communicators die, then
 /// the MPI session. A communicator that dies outside an exception waits (to the deadline) for its own posts to be taken.
 class Communicator {
  public:
@@ -48,14 +48,15 @@ class Communicator {
   virtual Bytes broadcast(std::span<const std::byte> mine, Rank root) = 0;
   virtual void barrier() = 0;
 
-  /// Point to point, not collective: a message to rank 0 that rank 0 finds with poll(), in order per sender. The bytes are
-  /// copied. For results and drafts on their way to the launcher; a message to oneself works too.
-  virtual void post_to_root(std::span<const std::byte> message) = 0;
+  /// Point to point, not collective: a message that the rank finds with poll(), in order per sender. The bytes are copied. For
+  /// requests on their way to the ranks, results and drafts on their way to the launcher; a message to oneself works too.
+  virtual void post(Rank to, std::span<const std::byte> message) = 0;
+  void post_to_root(std::span<const std::byte> message) { post(Rank(0), message); }
   struct Posted {
     Rank from;
     Bytes message;
   };
-  /// On rank 0: the next posted message that has arrived, if any. Never waits.
+  /// The next message posted to this rank that has arrived, if any. Never waits.
   virtual std::optional<Posted> poll() = 0;
 
   /// The messages below, for what is built on them (make_exchange).

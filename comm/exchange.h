@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "base/thread_team.h"
 #include "cluster/expert_work.h"
 #include "cluster/placement.h"
 #include "comm/communicator.h"
@@ -24,41 +25,65 @@ enum class Vote : std::uint32_t {
 constexpr Vote operator|(Vote a, Vote b) { return Vote(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b)); }
 constexpr bool has(Vote set, Vote flag) { return (static_cast<std::uint32_t>(set) & static_cast<std::uint32_t>(flag)) != 0; }
 
+/// What returns for a row from each rank that holds experts of it.
+enum class Combine {
+  kExact,  ///< one row per reduction group: the same bits for any number of ranks
+  kFast,   ///< one row: fewer bytes, but the sum hangs on which experts share a rank
+};
+
+/// Whether rows travel while experts compute.
+enum class Overlap { kOff, kOn };
+
 struct ExchangeOptions {
   std::int64_t hidden = 0;
   WireType wire = WireType::kBfloat16;
+  Combine combine = Combine::kExact;
+  Overlap overlap = Overlap::kOn;
+  /// Chunks are joined to messages of at least so much, so that each pays for its latency.
+  std::int64_t min_message_bytes = std::int64_t{128} << 10;
 };
 
 struct ExchangeStatistics {
-  std::uint64_t wire_bytes = 0;  ///< payload this rank sent to other ranks: rows out, expert weights and ids, rows back
+  std::uint64_t wire_bytes = 0;     ///< payload this rank sent to other ranks: rows out, expert weights and ids, rows back
+  std::uint64_t minimum_bytes = 0;  ///< the rows among them, which this way to combine cannot avoid
+  std::uint64_t naive_bytes = 0;    ///< an exchange without de-duplication: a row out and a row back for every (token, expert)
+  double wait_seconds = 0;          ///< in which this rank had nothing to do but wait for bytes
+  double cpu_seconds = 0;           ///< processor time, user and kernel, that moved bytes; waiting and polling not counted
 };
 
-/// The token all-to-all of one MoE layer. Collective: every rank calls dispatch() and combine() in turn, with zero rows where
-/// it has none. One row travels per (token, destination rank); back comes one row per (token, reduction group), already
-/// weighted and summed, or one float32 row per (token, expert) where a group is split between ranks.
+/// The token all-to-all of one MoE layer, a pipeline over chunks of experts. Collective: every rank goes through one layer after
+/// the other, with zero rows where it has none.
 ///
-///   rows, routing --dispatch--> work --experts--> slots --combine--> sums
+///   rows, routing --dispatch--> | receive(0) compute give_back(0) | receive(1) compute give_back(1) | ... --combine--> sums
+///
+/// One row travels per (token, destination rank), in the order in which chunks need them; back comes one row per (token,
+/// reduction group), already weighted and summed, or one float32 row per (token, expert) where a group is split between ranks.
+/// While a layer is under way, the team looks after its messages between tasks.
 class Exchange {
  public:
   virtual ~Exchange() = default;
 
-  struct Arrived {
-    cluster::ExpertWork work;  ///< valid until the next dispatch()
-    Vote votes = Vote::kIdle;  ///< of all ranks
-  };
-  /// rows [routing.num_rows, hidden] float32 whose values are representable in the wire type. They must stay as they are
-  /// until combine(): where all of them stay on this rank, the work refers to them.
-  virtual Arrived dispatch(std::span<const float> rows, const cluster::Routing& routing, Vote vote) = 0;
+  /// Sends rows [routing.num_rows, hidden], float32 whose values are representable in the wire type, and says what all ranks
+  /// voted. They must stay as they are until combine(): where all of them stay on this rank, the work refers to them.
+  virtual Vote dispatch(std::span<const float> rows, const cluster::Routing& routing, Vote vote) = 0;
 
-  /// slots [work.num_slots, hidden] float32, as ExpertWork says; they are rounded here, once per reduction group, also those
-  /// that stay on this rank. Writes sums [num_rows, hidden]: per row the float32 sum of its groups in ascending order.
-  virtual void combine(std::span<const float> slots, std::span<float> sums) = 0;
+  /// The chunks that this rank computes in the layer, at least one; other ranks may have more or fewer.
+  virtual std::int64_t num_chunks() const = 0;
+  /// Waits for the rows of a chunk. Each chunk once, in order; the work is valid until combine().
+  virtual cluster::ExpertWork receive(std::int64_t chunk) = 0;
+  /// slots [work.num_slots, hidden] float32, as ExpertWork says, of which the chunk's assignments are done; they must stay
+  /// until combine(). They are rounded, once per reduction group, when they leave or are summed.
+  virtual void give_back(std::int64_t chunk, std::span<const float> slots) = 0;
 
-  virtual const ExchangeStatistics& statistics() const = 0;
+  /// Writes sums [num_rows, hidden]: per row the float32 sum of its groups in ascending order.
+  virtual void combine(std::span<float> sums) = 0;
+
+  virtual ExchangeStatistics statistics() const = 0;
 };
 
-/// The exchange over a communicator, which must outlive it like the placement. Placement and options must be the same on
+/// The exchange over a communicator, which must outlive it like placement and team. Placement and options must be the same on
 /// every rank (compare them with require_same); an exchange in which ranks disagree ends with Error(kPeerLost).
-std::unique_ptr<Exchange> make_exchange(Communicator& comm, const cluster::Placement& placement, const ExchangeOptions& options);
+std::unique_ptr<Exchange> make_exchange(Communicator& comm, const cluster::Placement& placement, ThreadTeam& team,
+                                        const ExchangeOptions& options);
 
 }  // namespace unmask::comm

@@ -39,7 +39,8 @@ std::string_view name(Lane lane) {
 }
 
 void Flight::send(Lane lane, Rank to, std::span<const std::byte> bytes) {
-  open_.push_back(wires_.start_send(lane, to, bytes));
+  const auto start = [&] { open_.push_back(wires_.start_send(lane, to, bytes)); };
+  meter_ != nullptr ? meter_->work(start) : start();
 }
 
 void Flight::receive(Lane lane, Rank from, std::span<std::byte> bytes) {
@@ -47,6 +48,21 @@ void Flight::receive(Lane lane, Rank from, std::span<std::byte> bytes) {
 }
 
 bool Flight::progress() {
+  return open_.empty() || (meter_ != nullptr ? meter_->look([&] { return look(); }) : look());
+}
+
+void Flight::nudge() {
+  const auto look_in_order = [&] {
+    const auto first_open = std::find_if(open_.begin(), open_.end(), [](const auto& operation) { return !operation->test(); });
+    open_.erase(open_.begin(), first_open);
+    return open_.empty();
+  };
+  if (!open_.empty()) {
+    meter_ != nullptr ? meter_->look(look_in_order) : look_in_order();
+  }
+}
+
+bool Flight::look() {
   std::erase_if(open_, [](const auto& operation) { return operation->test(); });
   return open_.empty();
 }

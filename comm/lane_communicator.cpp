@@ -22,7 +22,7 @@ class LaneCommunicator final : public Communicator {
     try {
       posts_.flush();
     } catch (const std::exception&) {
-      // Rank 0 is gone or left messages unread; it knows what it did not get.
+      // A rank is gone or left messages unread; it knows what it did not get.
     }
   }
 
@@ -39,7 +39,7 @@ class LaneCommunicator final : public Communicator {
   Bytes broadcast(std::span<const std::byte> mine, Rank root) override { return comm::broadcast(*wires_, mine, root); }
   void barrier() override { comm::barrier(*wires_); }
 
-  void post_to_root(std::span<const std::byte> message) override { posts_.post(message); }
+  void post(Rank to, std::span<const std::byte> message) override { posts_.post(to, message); }
   std::optional<Posted> poll() override { return posts_.poll(); }
 
   [[noreturn]] void abort(int exit_code) override {

@@ -9,33 +9,32 @@
 namespace unmask::comm {
 namespace {
 
-constexpr std::size_t kMaxArriving = 64;  // receives in flight on rank 0; the rest stays where it is
+constexpr std::size_t kMaxArriving = 64;  // receives in flight; the rest stays where it is
 
 }  // namespace
 
 void Postbox::forget_sent() {
-  // In order: a transport completes messages to one peer in the order of sending, so the oldest tells about the others.
+  // In order: a transport completes messages to one peer in the order of sending; a slow peer keeps the others' copies a while.
   while (!leaving_.empty() && leaving_.front().operation->test()) {
     leaving_.pop_front();
   }
 }
 
-void Postbox::post(std::span<const std::byte> message) {
+void Postbox::post(Rank to, std::span<const std::byte> message) {
   const std::int64_t limit = wires_.max_probed_bytes();
   require(std::cmp_less_equal(message.size(), limit), ExitCode::kBadInput,
-          "a message to rank 0 may have {} bytes, found {}: ask for less in one request", limit, message.size());
-  if (wires_.job().rank == Rank(0)) {
-    arriving_.push_back({Rank(0), Bytes(message.begin(), message.end()), nullptr});
+          "a message to rank {} may have {} bytes, found {}: ask for less in one request", to, limit, message.size());
+  if (wires_.job().rank == to) {
+    arriving_.push_back({to, Bytes(message.begin(), message.end()), nullptr});
     return;
   }
   forget_sent();
   auto& leaving = leaving_.emplace_back();
   leaving.message.assign(message.begin(), message.end());
-  leaving.operation = wires_.start_send(Lane::kPost, Rank(0), leaving.message);
+  leaving.operation = wires_.start_send(Lane::kPost, to, leaving.message);
 }
 
 std::optional<Communicator::Posted> Postbox::poll() {
-  UNMASK_CHECK(wires_.job().rank == Rank(0), "only rank 0 polls, this is rank {}", wires_.job().rank);
   while (arriving_.size() < kMaxArriving) {
     const auto incoming = wires_.probe(Lane::kPost);
     if (!incoming) {
@@ -68,8 +67,9 @@ void Postbox::flush() {
       since_movement = Stopwatch();
     }
     require(limit.count() == 0 || since_movement.elapsed() < limit, ExitCode::kPeerLost,
-            "waited {:.3g} s for rank 0 (host {}): {} posted messages not taken", limit.count(), wires_.job().hosts[0],
-            leaving_.size());
+            "waited {:.3g} s for rank {} (host {}): {} posted messages not taken", limit.count(),
+            leaving_.front().operation->description().peer,
+            wires_.job().hosts[leaving_.front().operation->description().peer.at()], leaving_.size());
     wires_.rest(std::chrono::microseconds(100));
   }
 }

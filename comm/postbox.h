@@ -10,18 +10,18 @@
 
 namespace unmask::comm {
 
-/// Messages to rank 0 that nobody waits for.
+/// Messages to any rank that nobody waits for.
 ///
-///   any rank: post() -> copy, send in flight -> (given back at a later post or poll)
-///   rank 0:   poll() -> probe, receive in flight -> handed out once complete, in order per sender
+///   sender:   post() -> copy, send in flight -> (given back at a later post or poll)
+///   receiver: poll() -> probe, receive in flight -> handed out once complete, in order per sender
 ///
-/// What rank 0 has not polled yet stays with the sender (or in the transport); posting never waits, so no rank can be held
-/// up by a busy rank 0.
+/// What a rank has not polled yet stays with the sender (or in the transport); posting never waits, so no rank can be held
+/// up by a busy one.
 class Postbox {
  public:
   explicit Postbox(PointToPoint& wires) : wires_(wires) {}
 
-  void post(std::span<const std::byte> message);
+  void post(Rank to, std::span<const std::byte> message);
   std::optional<Communicator::Posted> poll();
 
   /// Waits for what is still on its way out, until the deadline (Error kPeerLost).

@@ -9,25 +9,28 @@
 namespace unmask::comm {
 namespace {
 
-// memcpy, because a row may begin at an odd address; compilers turn it into plain (vector) moves.
-template <class T>
-void put(std::byte* out, std::int64_t i, T value) {
-  std::memcpy(out + i * static_cast<std::int64_t>(sizeof(T)), &value, sizeof(T));
-}
-template <class T>
-T get(const std::byte* in, std::int64_t i) {
-  T value;
-  std::memcpy(&value, in + i * static_cast<std::int64_t>(sizeof(T)), sizeof(T));
-  return value;
+#include "comm/wire_loops.inc.h"
+
+const WireLoops& loops() {
+  static const WireLoops& best = has_avx512() ? avx512_wire_loops() : plain_wire_loops();
+  return best;
 }
 
 }  // namespace
 
+const WireLoops& plain_wire_loops() {
+  static constexpr WireLoops kLoops = {encode_bfloat16, decode_bfloat16, add_bfloat16, add_float32, add_rounded_bfloat16};
+  return kLoops;
+}
+
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
 std::byte* encode(const float* values, std::int64_t count, WireType type, std::byte* out) {
   if (type == WireType::kBfloat16) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      put(out, i, to_bfloat16(values[i]).bits);
-    }
+    loops().encode(values, count, out);
   } else if (count > 0) {
     std::memcpy(out, values, size(count) * sizeof(float));
   }
@@ -36,28 +39,26 @@ std::byte* encode(const float* values, std::int64_t count, WireType type, std::b
 
 const std::byte* decode(const std::byte* in, std::int64_t count, WireType type, float* values) {
   if (type == WireType::kBfloat16) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      values[i] = to_float(bfloat16{get<std::uint16_t>(in, i)});
-    }
+    loops().decode(in, count, values);
   } else if (count > 0) {
     std::memcpy(values, in, size(count) * sizeof(float));
   }
   return in + count * value_bytes(type);
 }
 
-void add_rounded(WireType type, const float* addends, std::int64_t count, float* sums) {
+void add_encoded(const std::byte* in, std::int64_t count, WireType type, float* sums) {
   if (type == WireType::kBfloat16) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      sums[i] += round_to_bfloat16(addends[i]);
-    }
+    loops().add(in, count, sums);
   } else {
-    add(addends, count, sums);
+    loops().add_float32(in, count, sums);
   }
 }
 
-void add(const float* addends, std::int64_t count, float* sums) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    sums[i] += addends[i];
+void add_rounded(WireType type, const float* addends, std::int64_t count, float* sums) {
+  if (type == WireType::kBfloat16) {
+    loops().add_rounded(addends, count, sums);
+  } else {
+    loops().add_float32(reinterpret_cast<const std::byte*>(addends), count, sums);
   }
 }
 

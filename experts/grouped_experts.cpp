@@ -43,8 +43,9 @@ std::span<const float> GroupedExperts::run(const Compute& compute, const ExpertW
     panels_.run(compute, experts, hidden, work, slots_.data());
     return slots;
   }
-  if (work.num_slots > 0) {
-    std::memset(slots_.data(), 0, size(work.num_slots * hidden) * sizeof(float));
+  if (work.new_slots_end > work.new_slots_begin) {
+    std::memset(slots_.data() + work.new_slots_begin * hidden, 0,
+                size((work.new_slots_end - work.new_slots_begin) * hidden) * sizeof(float));
   }
   auto rest = work.assignments;
   while (!rest.empty()) {

@@ -15,8 +15,8 @@ namespace unmask::experts {
 ///   rows of the expert --gather--> x --gate, up--> silu(g) * u --down--> y --weight--> += slots
 class GroupedExperts {
  public:
-  /// Returns slots [work.num_slots, hidden] as ExpertWork defines them, valid until the next call. Slots take their terms in
-  /// ascending order of expert, whatever the team's size.
+  /// Returns slots [work.num_slots, hidden] as ExpertWork defines them, valid until the next layer's first call. Slots take
+  /// their terms in ascending order of expert, whatever the team's size.
   std::span<const float> run(const Compute& compute, const ExpertWeights& experts, std::int64_t hidden,
                              const cluster::ExpertWork& work);
 

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experts/matrix.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 #include "base/aligned_buffer.h"
 #include "base/checked_math.h"
@@ -13,8 +10,6 @@
 
 namespace unmask::experts {
 namespace {
-
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 /// One panel: `rows` (1 to 16) stored rows of `cols` to tiles of column pairs.
 void pack_panel(const bfloat16* stored, std::int64_t rows, std::int64_t cols, bfloat16* panel) {
@@ -42,14 +37,7 @@ Matrix::Matrix(std::int64_t rows, std::int64_t cols, WeightType type)
   if (bytes == 0) {
     return;
   }
-  const bool large = bytes >= 2 * kHugePage;
-  data_.reset(static_cast<bfloat16*>(std::aligned_alloc(large ? kHugePage : 64, (bytes + 63) / 64 * 64)));
-  if (!data_) {
-    throw std::bad_alloc();
-  }
-  if (large) {
-    static_cast<void>(madvise(data_.get(), bytes, MADV_HUGEPAGE));  // without them the weights are only read more slowly
-  }
+  data_.reset(static_cast<bfloat16*>(aligned_memory(bytes)));
 }
 
 std::int64_t Matrix::bytes() const {

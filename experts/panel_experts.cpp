@@ -2,14 +2,15 @@
 #include "experts/panel_experts.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 namespace unmask::experts {
 namespace {
 
 constexpr std::int64_t kTasksPerThread = 24;      // of step 1: experts differ in rows
-constexpr std::int64_t kSharesPerThread = 8;      // of step 2: all tasks are alike
+constexpr std::int64_t kSharesPerThread = 8;      // of step 2: all tasks are alike,
+constexpr std::int64_t kLongShares = 2;           // but each of them reads all of h: few tasks where that is much
+constexpr std::int64_t kManyRows = 32;            // per expert
 constexpr std::int64_t kRowsAtOnce = 256;         // gathered rows that stay in the second-level cache
 
 }  // namespace
@@ -22,21 +23,15 @@ void PanelExperts::run(const Compute& compute, const ExpertWeights& experts, std
   list_busy(experts, work);
   list_tasks(compute.team->size());
   mine_.resize(size(compute.team->size()));
-  std::atomic<std::size_t> next = 0;
-  if (!tasks_.empty()) {
-    compute.team->run([&](int member) {
-      for (auto i = next.fetch_add(1); i < tasks_.size(); i = next.fetch_add(1)) {
-        gate_up(tasks_[i], work, kernels, mine_[size(member)]);
-      }
-    });
-  }
+  compute.team->for_each_on(std::ssize(tasks_), [&](std::int64_t task, int member) {
+    gate_up(tasks_[size(task)], work, kernels, mine_[size(member)]);
+  });
   const std::int64_t num_panels = whole(hidden, kPanelRows);
-  const std::int64_t each = whole(num_panels, kSharesPerThread * compute.team->size());
-  std::atomic<std::int64_t> share = 0;
-  compute.team->run([&](int member) {
-    for (auto begin = each * share.fetch_add(1); begin < num_panels; begin = each * share.fetch_add(1)) {
-      add_down(begin, std::min(num_panels, begin + each), kernels, {work.num_slots, slots}, mine_[size(member)]);
-    }
+  const bool is_long = std::ssize(work.assignments) > kManyRows * std::ssize(busy_);
+  const std::int64_t each = whole(num_panels, (is_long ? kLongShares : kSharesPerThread) * compute.team->size());
+  compute.team->for_each_on(whole(num_panels, each), [&](std::int64_t task, int member) {
+    add_down(task * each, std::min(num_panels, (task + 1) * each), kernels, {work.new_slots_begin, work.new_slots_end, slots},
+             mine_[size(member)]);
   });
 }
 
@@ -116,7 +111,7 @@ void PanelExperts::add_down(std::int64_t panel_begin, std::int64_t panel_end, co
   const std::int64_t hidden = busy_.front().expert->down.rows();
   const std::int64_t begin = panel_begin * kPanelRows;
   const std::int64_t num_outputs = std::min(hidden, panel_end * kPanelRows) - begin;
-  for (std::int64_t slot = 0; slot < to.count; ++slot) {
+  for (std::int64_t slot = to.begin; slot < to.end; ++slot) {
     std::memset(to.values + slot * hidden + begin, 0, size(num_outputs) * sizeof(float));
   }
   for (std::size_t i = 0; i < busy_.size(); ++i) {

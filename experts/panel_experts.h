@@ -18,7 +18,7 @@ namespace unmask::experts {
 /// A task of step 2 owns columns of the slots, so that sums need neither locks nor a buffer of expert rows.
 class PanelExperts {
  public:
-  /// Fills slots [work.num_slots, hidden].
+  /// Adds to slots [work.num_slots, hidden]; new ones start from zero.
   void run(const Compute& compute, const ExpertWeights& experts, std::int64_t hidden, const cluster::ExpertWork& work,
            float* slots);
 
@@ -42,8 +42,8 @@ class PanelExperts {
     bfloat16* expanded_of(const Matrix& m);
   };
   struct Slots {
-    std::int64_t count;
-    float* values;
+    std::int64_t begin, end;  ///< those that nobody has written to
+    float* values;            ///< [all slots, hidden]
   };
 
   void list_busy(const ExpertWeights& experts, const cluster::ExpertWork& work);

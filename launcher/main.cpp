@@ -6,6 +6,7 @@
 
 #include "comm/mpi/session.h"
 #include "comm/threads/thread_world.h"
+#include "launcher/batch/stop_signals.h"
 #include "launcher/commands/commands.h"
 #include "launcher/run/startup.h"
 #include "launcher/view/terminal.h"
@@ -26,6 +27,8 @@ ExitCode run_command(const Job& job) {
       return run_logits(job);
     case Command::kCheck:
       return run_check(job);
+    case Command::kBatch:
+      return run_batch(job);
     case Command::kBench:
       return run_bench(job);
     case Command::kTokenize:
@@ -148,6 +151,9 @@ int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   launcher::hold_standard_descriptors();
   launcher::install_signal_handlers();
+  if (!arguments.empty() && arguments.front() == "batch") {
+    launcher::install_stop_signals();
+  }
   try {
     comm::mpi::Session session(&argc, &argv);
     return launcher::run(session, arguments);

@@ -114,7 +114,7 @@ void Attention::prepare_keys(const experts::Compute& compute, const LayerWeights
       prepare_heads(compute, layer.k_norm, config_.num_kv_heads, sequence->position(row), k);
       round_in_place(v, kv_width, compute.precision);
       if (sequence->store != nullptr) {
-        sequence->store->write(layer_index, sequence->position(row), k, v);
+        sequence->store->write(layer_index, sequence->store_begin + sequence->position(row), k, v);
       }
     }
   });
@@ -136,7 +136,8 @@ void Attention::attend(const experts::Compute& compute, std::int64_t layer_index
                                       .scale = 1.0F / std::sqrt(static_cast<float>(dim)), .precision = compute.precision,
                                       .out = mixed_.data() + begin * q_width + head * dim};
     if (sequence->store != nullptr) {
-      sequence->store->attach(layer_index, head / heads_per_kv, problem);
+      sequence->store->attach({.layer = layer_index, .kv_head = head / heads_per_kv, .begin = sequence->store_begin,
+                               .length = sequence->length}, problem);
     }
     compute.kernels->attend(problem);
   });

@@ -29,7 +29,7 @@ Candidate Credit::step(const RowSummary& summary, const HeadQuery& query, const 
   for (const float logit : summary.apart_logits) {
     total += std::exp(double{logit} - top);
   }
-  const auto probability = static_cast<float>(1.0 / total);
+  const float probability = 1.0F / static_cast<float>(total);
 
   for (float& credit : credit_) {
     credit *= static_cast<float>(options.credit_decay);
@@ -74,7 +74,8 @@ Candidate Credit::step(const RowSummary& summary, const HeadQuery& query, const 
   for (const double logit : raised) {
     raised_total += std::exp(logit - raised_top);
   }
-  return {best.token, static_cast<float>(std::exp(best_logit - raised_top) / raised_total)};
+  // The last rounding as in a softmax in float32: a threshold of 1 is reached where the others are lost beside the best.
+  return {best.token, static_cast<float>(std::exp(best_logit - raised_top)) / static_cast<float>(raised_total)};
 }
 
 }  // namespace unmask::runtime

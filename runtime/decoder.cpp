@@ -62,10 +62,15 @@ std::int64_t planned_unmasks(const SamplingOptions& options, std::int64_t block_
   return step < per_block ? block_size / per_block + (step < block_size % per_block ? 1 : 0) : 1;
 }
 
-Positions choose_positions(std::span<const float> confidence, const SamplingOptions& options, std::int64_t planned) {
+StepPlan plan_step(const SamplingOptions& options, const StepPlace& place) {
+  const double decayed = options.smoothing ? 1.0 - options.threshold_decay * static_cast<double>(place.pass) : options.threshold;
+  return {.planned = planned_unmasks(options, place.block_size, place.step), .threshold = std::max(decayed, options.threshold)};
+}
+
+Positions choose_positions(std::span<const float> confidence, const SamplingOptions& options, const StepPlan& plan) {
   Positions order = by_confidence(confidence);
   UNMASK_CHECK(!order.empty(), "no masked position among {}", confidence.size());
-  const auto threshold = static_cast<float>(options.threshold);
+  const auto threshold = static_cast<float>(plan.threshold);
   const auto above_threshold = [&] {
     const auto end = std::find_if(order.begin() + 1, order.end(), [&](auto i) { return confidence[size(i)] < threshold; });
     return static_cast<std::int64_t>(end - order.begin());
@@ -74,7 +79,7 @@ Positions choose_positions(std::span<const float> confidence, const SamplingOpti
     order.resize(size(std::min(count, static_cast<std::int64_t>(order.size()))));
   };
   switch (options.decoder) {
-    case DecoderKind::kSteps: first(std::max<std::int64_t>(1, planned)); break;
+    case DecoderKind::kSteps: first(std::max<std::int64_t>(1, plan.planned)); break;
     case DecoderKind::kThreshold:
     case DecoderKind::kCredit: first(above_threshold()); break;
     case DecoderKind::kFactor: first(factor_count(confidence, order, options.factor)); break;

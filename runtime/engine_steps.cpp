@@ -8,20 +8,16 @@
 namespace unmask::runtime {
 namespace {
 
-std::int64_t length_of(const Request& request) {
-  return static_cast<std::int64_t>(request.prompt.size()) + request.options.gen_length;
-}
-
 bool keeps_keys(const Request& request) { return request.options.cache != CachePolicy::kNone; }
 
 }  // namespace
 
 void Engine::Impl::require_memory(const Request& request) const {
-  const std::uint64_t bytes = keeps_keys(request) ? pool.bytes_for(length_of(request)) : 0;
+  const std::uint64_t bytes = keeps_keys(request) ? pool.bytes_for(full_rows(request)) : 0;
   require(bytes <= pool.budget_bytes(), ExitCode::kBadInput,
           "keys and values of {} positions need {} bytes, this rank has {} for them (--kv-memory): give it more, shorten the "
           "request, or use cache none",
-          length_of(request), bytes, pool.budget_bytes());
+          full_rows(request), bytes, pool.budget_bytes());
 }
 
 void Engine::Impl::admit() {
@@ -35,7 +31,7 @@ void Engine::Impl::admit() {
     if (!running.empty() && rows > max_rows) {
       return;
     }
-    std::unique_ptr<KvStore> store = keeps_keys(next) ? pool.take(length_of(next)) : nullptr;
+    std::unique_ptr<KvStore> store = keeps_keys(next) ? pool.take(full_rows(next)) : nullptr;
     if (keeps_keys(next) && store == nullptr && !running.empty()) {
       return;
     }
@@ -46,7 +42,7 @@ void Engine::Impl::admit() {
     } else {  // within the budget, and nobody holds any of it
       const Error error(ExitCode::kBadInput, format("there is no memory for the keys and values of {} positions, {} bytes: free "
                                                     "memory, or use cache none",
-                                                    length_of(request), pool.bytes_for(length_of(request))));
+                                                    full_rows(request), pool.bytes_for(full_rows(request))));
       refused.push_back({handle, std::move(request), error});
     }
   }
@@ -104,7 +100,7 @@ void Engine::Impl::decode(std::span<const Running> fed, std::span<const float> r
     ends.push_back(queries.size());
   }
   const Stopwatch network;
-  const auto summaries = transformer.head().summarise(rows, queries);
+  auto summaries = transformer.head().summarise(rows, queries);
   statistics.network += network.elapsed();
   std::size_t begin = 0;
   for (std::size_t i = 0; i < fed.size(); ++i) {

@@ -3,11 +3,17 @@
 
 #include <algorithm>
 
+#include "runtime/expected_embedding.h"
+
 namespace unmask::runtime {
 namespace {
 
 constexpr std::int64_t kTile = 256;  // tokens: 1 MiB of weights at 2,048 inputs
+constexpr std::int64_t kTilesPerGroup = ExpectedEmbeddings::kMostTokens / kTile;
+constexpr std::int64_t kTilesPerTask = 5 * kTilesPerGroup;  // where embeddings are summed: 31 tasks at 157,184 tokens
 constexpr std::int64_t kRowsAtOnce = 64;
+constexpr std::int64_t kMostExpected = 256;  // rows whose embeddings are summed together: 64 MiB at 2,048 inputs and 31 tasks
+constexpr std::int64_t kNowhere = -1;
 
 std::span<const TokenId> apart_within(std::span<const TokenId> tokens, std::int64_t begin, std::int64_t end) {
   const auto first = std::lower_bound(tokens.begin(), tokens.end(), begin);
@@ -53,50 +59,138 @@ experts::TileSummary merge(const experts::TileSummary& left, const experts::Tile
   return merged;
 }
 
-std::vector<RowSummary> Head::summarise(std::span<const float> rows, std::span<const HeadQuery> queries) {
-  const auto count = static_cast<std::int64_t>(queries.size());
-  const std::int64_t vocab = weight_.rows();
-  const std::int64_t num_tiles = (vocab + kTile - 1) / kTile;
-  std::vector<RowSummary> results(queries.size());
+/// Some rows on their way over all tiles.
+struct Head::Pass {
+  const Head& head;
+  std::span<const float> rows;
+  std::span<const HeadQuery> queries;
+  std::span<RowSummary> results;
+  std::int64_t vocab = head.weight_.rows();
+  std::int64_t num_tiles = experts::whole(vocab, kTile);
+  std::vector<experts::TileSummary> tiles = {};       ///< [rows, tiles]
+  std::vector<Sample> samples = {};                   ///< likewise; empty where nobody wants one
+  std::vector<std::int64_t> expected_place = {};      ///< [rows]: among those whose expected embedding is wanted; or kNowhere
+  std::int64_t num_expected = 0;
+  AlignedBuffer<float> expected_values = {};          ///< [tasks, num_expected, hidden]
+  std::vector<ExpectedEmbeddings> expected = {};      ///< [tasks]
+
+  std::int64_t num_rows() const { return static_cast<std::int64_t>(queries.size()); }
+  /// Tiles that a task takes one after the other. Fixed, as the sums of expected embeddings are made task by task.
+  std::int64_t tiles_per_task() const { return num_expected > 0 ? kTilesPerTask : 1; }
+  std::int64_t num_tasks() const { return experts::whole(num_tiles, tiles_per_task()); }
+  std::int64_t tile_end(std::int64_t tile) const { return std::min(vocab, (tile + 1) * kTile); }
+  std::size_t at(std::int64_t row, std::int64_t tile) const { return size(row * num_tiles + tile); }
+
+  void prepare();
+  void run();
+  void run_task(const experts::LinearInput& input, std::int64_t task);
+  void run_tile(const experts::LinearInput& input, std::int64_t tile, ExpectedEmbeddings* sums);
+  void reduce(std::int64_t row, std::int64_t tile, std::span<const float> logits, ExpectedEmbeddings* sums);
+  void merge_tiles(std::int64_t row);
+};
+
+void Head::Pass::prepare() {
   for (std::size_t r = 0; r < queries.size(); ++r) {
     results[r].apart_logits.resize(queries[r].apart.size());
+    expected_place.push_back(queries[r].expectation == Expectation::kNone ? kNowhere : num_expected++);
   }
-  std::vector<experts::TileSummary> tiles(size(count * num_tiles));
-  std::vector<Sample> samples(std::any_of(queries.begin(), queries.end(), [](const auto& q) { return q.noise.has_value(); })
-                                  ? tiles.size() : 0);
-  const experts::LinearInput input(compute_, rows.data(), count, weight_);
-  compute_.team->for_each(num_tiles, [&](std::int64_t tile) {
-    const std::int64_t begin = tile * kTile;
-    const std::int64_t end = std::min(vocab, begin + kTile);
-    std::vector<float> logits(size(kRowsAtOnce * (end - begin)));
-    for (std::int64_t first = 0; first < count; first += kRowsAtOnce) {
-      const std::int64_t piece = std::min(kRowsAtOnce, count - first);
-      input.multiply({.row_begin = first, .row_end = first + piece, .n_begin = begin, .n_end = end, .y = logits.data(),
-                      .y_stride = end - begin});
-      for (std::int64_t r = first; r < first + piece; ++r) {
-        const float* row = logits.data() + (r - first) * (end - begin);
-        const auto& query = queries[size(r)];
-        const auto apart = apart_within(query.apart, begin, end);
-        tiles[size(r * num_tiles + tile)] = compute_.kernels->summarise(
-            {.logits = row, .count = end - begin, .first = static_cast<TokenId>(begin), .excluded = query.excluded, .skip = apart});
-        if (query.noise) {
-          samples[size(r * num_tiles + tile)] = sample_of({row, size(end - begin)}, static_cast<TokenId>(begin), query, apart);
-        }
-        for (std::size_t i = 0; i < apart.size(); ++i) {
-          results[size(r)].apart_logits[static_cast<std::size_t>(apart.data() - query.apart.data()) + i] = row[apart[i] - begin];
-        }
-      }
+  tiles.resize(size(num_rows() * num_tiles));
+  samples.resize(std::any_of(queries.begin(), queries.end(), [](const auto& q) { return q.noise.has_value(); }) ? tiles.size() : 0);
+  const std::int64_t each = num_expected * head.embedding_.cols();
+  expected_values.grow(num_tasks() * each);
+  for (std::int64_t task = 0; num_expected > 0 && task < num_tasks(); ++task) {
+    expected.emplace_back(head.compute_, head.embedding_, num_expected, expected_values.data() + task * each);
+  }
+}
+
+void Head::Pass::run() {
+  const experts::LinearInput input(head.compute_, rows.data(), num_rows(), head.weight_);
+  head.compute_.team->for_each(num_tasks(), [&](std::int64_t task) { run_task(input, task); });
+  head.compute_.team->for_each(num_rows(), [&](std::int64_t row) { merge_tiles(row); });
+}
+
+void Head::Pass::run_task(const experts::LinearInput& input, std::int64_t task) {
+  const std::int64_t end = std::min(num_tiles, (task + 1) * tiles_per_task());
+  for (std::int64_t tile = task * tiles_per_task(); tile < end; tile += kTilesPerGroup) {
+    const std::int64_t group_end = std::min(end, tile + kTilesPerGroup);
+    ExpectedEmbeddings* const sums = num_expected > 0 ? &expected[size(task)] : nullptr;
+    if (sums != nullptr) {
+      sums->open(tile * kTile, tile_end(group_end - 1) - tile * kTile);
     }
-  });
-  compute_.team->for_each(count, [&](std::int64_t r) {
-    auto& all = results[size(r)].all;
-    for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
-      all = merge(all, tiles[size(r * num_tiles + tile)], *compute_.kernels);
-      if (!samples.empty() && samples[size(r * num_tiles + tile)].noised > results[size(r)].sample.noised) {
-        results[size(r)].sample = samples[size(r * num_tiles + tile)];
-      }
+    for (std::int64_t t = tile; t < group_end; ++t) {
+      run_tile(input, t, sums);
     }
-  });
+    if (sums != nullptr) {
+      sums->close();
+    }
+  }
+}
+
+void Head::Pass::run_tile(const experts::LinearInput& input, std::int64_t tile, ExpectedEmbeddings* sums) {
+  const std::int64_t begin = tile * kTile;
+  const std::int64_t count = tile_end(tile) - begin;
+  std::vector<float> logits(size(kRowsAtOnce * count));
+  for (std::int64_t first = 0; first < num_rows(); first += kRowsAtOnce) {
+    const std::int64_t end = std::min(num_rows(), first + kRowsAtOnce);
+    input.multiply({.row_begin = first, .row_end = end, .n_begin = begin, .n_end = begin + count, .y = logits.data(),
+                    .y_stride = count});
+    for (std::int64_t row = first; row < end; ++row) {
+      reduce(row, tile, {logits.data() + (row - first) * count, size(count)}, sums);
+    }
+  }
+}
+
+void Head::Pass::reduce(std::int64_t row, std::int64_t tile, std::span<const float> logits, ExpectedEmbeddings* sums) {
+  const experts::KernelFamily& kernels = *head.compute_.kernels;
+  const HeadQuery& query = queries[size(row)];
+  const auto first = static_cast<TokenId>(tile * kTile);
+  const auto apart = apart_within(query.apart, first, tile_end(tile));
+  experts::TileSummary& summary = tiles[at(row, tile)];
+  summary = kernels.summarise({.logits = logits.data(), .count = static_cast<std::int64_t>(logits.size()), .first = first,
+                               .excluded = query.excluded, .skip = apart});
+  if (query.noise) {
+    samples[at(row, tile)] = sample_of(logits, first, query, apart);
+  }
+  RangeWeight weight{.top = summary.top, .total = summary.top_token < 0 ? 0.0F : 1.0F + summary.others};
+  for (std::size_t i = 0; i < apart.size(); ++i) {
+    const float logit = logits[static_cast<std::size_t>(apart[i] - first)];
+    results[size(row)].apart_logits[static_cast<std::size_t>(apart.data() - query.apart.data()) + i] = logit;
+    weight.add({.top = logit, .total = 1.0F}, kernels);
+  }
+  if (sums != nullptr && expected_place[size(row)] != kNowhere) {
+    sums->take(expected_place[size(row)], first, logits, weight);
+  }
+}
+
+void Head::Pass::merge_tiles(std::int64_t row) {
+  RowSummary& result = results[size(row)];
+  for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
+    result.all = merge(result.all, tiles[at(row, tile)], *head.compute_.kernels);
+    if (!samples.empty() && samples[at(row, tile)].noised > result.sample.noised) {
+      result.sample = samples[at(row, tile)];
+    }
+  }
+  if (const std::int64_t place = expected_place[size(row)]; place != kNowhere) {
+    for (std::size_t task = 1; task < expected.size(); ++task) {
+      expected[0].join_row(place, expected[task]);
+    }
+    result.expected.assign(expected[0].values(place), expected[0].values(place) + head.embedding_.cols());
+  }
+}
+
+std::vector<RowSummary> Head::summarise(std::span<const float> rows, std::span<const HeadQuery> queries) {
+  std::vector<RowSummary> results(queries.size());
+  for (std::size_t begin = 0; begin < queries.size();) {
+    std::size_t end = begin;
+    for (std::int64_t expecting = 0; end < queries.size() && expecting < kMostExpected; ++end) {
+      expecting += queries[end].expectation == Expectation::kNone ? 0 : 1;
+    }
+    Pass pass{.head = *this, .rows = rows.subspan(begin * size(weight_.cols()), (end - begin) * size(weight_.cols())),
+              .queries = queries.subspan(begin, end - begin), .results = std::span(results).subspan(begin, end - begin)};
+    pass.prepare();
+    pass.run();
+    begin = end;
+  }
   return results;
 }
 

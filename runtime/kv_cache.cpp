@@ -70,10 +70,10 @@ void KvStore::write(std::int64_t layer, std::int64_t position, const float* k, c
   }
 }
 
-void KvStore::attach(std::int64_t layer, std::int64_t kv_head, experts::AttentionProblem& problem) const {
-  const std::int64_t at = place(layer, kv_head, 0);
+void KvStore::attach(const Part& part, experts::AttentionProblem& problem) const {
+  const std::int64_t at = place(part.layer, part.kv_head, part.begin);
   problem.kv_stride = pool_.config_.head_dim;
-  problem.num_keys = length_;
+  problem.num_keys = part.length;
   if (narrow_.count() > 0) {
     problem.k = problem.v = nullptr;
     problem.k16 = narrow_.data() + at;

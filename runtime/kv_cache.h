@@ -13,8 +13,8 @@ namespace unmask::runtime {
 
 class KvPool;
 
-/// Keys (after RoPE) and values of one sequence in every layer, for its whole length. A pass overwrites the positions it feeds
-/// and reads them all. In bf16 they are stored as bfloat16: they were rounded to it anyway.
+/// Keys (after RoPE) and values of one sequence in every layer, for its whole length; of a guided one for its two sides, one
+/// behind the other. A pass overwrites the positions it feeds and reads all of its side. In bf16 they are stored as bfloat16: they were rounded to it anyway.
 ///
 ///   keys   [layers, kv_heads, length, head_dim]   what a head reads lies side by side
 ///   values likewise
@@ -29,8 +29,12 @@ class KvStore {
   /// k, v [kv_heads, head_dim], rounded to the precision. Positions may be written by several threads.
   void write(std::int64_t layer, std::int64_t position, const float* k, const float* v);
 
-  /// Makes the problem's keys and values those of a head.
-  void attach(std::int64_t layer, std::int64_t kv_head, experts::AttentionProblem& problem) const;
+  /// Which keys and values a head reads.
+  struct Part {
+    std::int64_t layer, kv_head;
+    std::int64_t begin, length;  ///< positions of the store
+  };
+  void attach(const Part& part, experts::AttentionProblem& problem) const;
 
  private:
   friend class KvPool;

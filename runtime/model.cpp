@@ -13,21 +13,40 @@ namespace unmask::runtime {
 
 Model::Model(comm::Communicator& comm, const std::filesystem::path& folder, ModelOptions options)
     : comm_(comm), options_(std::move(options)) {
-  const int share = share_of_cores(comm, options_.log);
-  comm::run_together(comm, [&] {
+  open([&] {
     checkpoint_.emplace(folder);
-    placement_.emplace(options_.place(config().num_experts, comm.num_ranks()));
+    config_ = checkpoint_->config();
+  });
+}
+
+Model::Model(comm::Communicator& comm, const ModelConfig& config, ModelOptions options)
+    : comm_(comm), options_(std::move(options)), config_(config) {
+  open([] {});
+}
+
+void Model::open(const std::function<void()>& read) {
+  const int share = share_of_cores(comm_, options_.log);
+  comm::run_together(comm_, [&] {
+    read();
+    placement_.emplace(options_.place(config_.num_experts, comm_.num_ranks()));
     team_ = std::make_unique<ThreadTeam>(options_.num_threads.value_or(share));
   });
   std::vector<comm::Fact> facts = options_.facts;
-  facts.push_back({"checkpoint", checkpoint_->fingerprint()});
-  comm::require_same(comm, facts);
-  kernels_ = &agree_on_kernels(comm, options_.kernel, options_.precision, options_.log);
+  if (checkpoint_) {
+    facts.push_back({"checkpoint", checkpoint_->fingerprint()});
+  }
+  comm::require_same(comm_, facts);
+  kernels_ = &agree_on_kernels(comm_, options_.kernel, options_.precision, options_.log);
+}
+
+experts::WeightType Model::expert_type() const {
+  const bool has_checkpoint = static_cast<bool>(checkpoint_);
+  return options_.expert_type.value_or(has_checkpoint ? checkpoint_->expert_type() : experts::WeightType::kBf16);
 }
 
 /// What the ranks of each host will hold together, against what the host has.
 void Model::require_memory() const {
-  const std::uint64_t mine = weight_bytes(config(), *placement_, comm_.rank(), expert_type());
+  const std::uint64_t mine = weight_bytes(config_, *placement_, comm_.rank(), expert_type());
   std::uint64_t on_host = 0;
   for (const auto& bytes : comm_.all_gather(ByteWriter().put(comm_.host()).put(mine).take())) {
     ByteReader reader(bytes);
@@ -44,17 +63,25 @@ void Model::require_memory() const {
 }
 
 void Model::load(std::function<void(const LoadProgress&)> progress) {
+  get_weights([&] {
+    return checkpoint_->load(*placement_, comm_.rank(), *team_,
+                             {.layout = experts::layout_of(*kernels_), .expert_type = expert_type(), .progress = std::move(progress)});
+  });
+}
+
+void Model::make_weights(const MakeWeights& make) {
+  get_weights([&] { return LoadResult{.weights = make(*placement_, comm_.rank(), experts::layout_of(*kernels_), *team_)}; });
+}
+
+void Model::get_weights(const std::function<LoadResult()>& get) {
   require_memory();
   const Stopwatch clock;
-  comm::run_together(comm_, [&] {
-    loaded_.emplace(checkpoint_->load(*placement_, comm_.rank(), *team_,
-                                      {.layout = experts::layout_of(*kernels_), .expert_type = expert_type(), .progress = std::move(progress)}));
-  });
+  comm::run_together(comm_, [&] { loaded_.emplace(get()); });
   load_seconds_ = clock.seconds();
   const bool is_bf16 = options_.precision == experts::Precision::kBfloat16;
-  exchange_ = comm::make_exchange(comm_, *placement_,
-                                  {.hidden = config().hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
-  transformer_ = std::make_unique<Transformer>(config(), loaded_->weights, *exchange_,
+  exchange_ = comm::make_exchange(comm_, *placement_, *team_,
+                                  {.hidden = config_.hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
+  transformer_ = std::make_unique<Transformer>(config_, loaded_->weights, *exchange_,
                                                experts::Compute{kernels_, team_.get(), options_.precision});
   const std::uint64_t share = share_of_free_memory();
   kv_memory_bytes_ = options_.kv_memory_bytes.value_or(share);

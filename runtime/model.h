@@ -38,15 +38,22 @@ class Model {
  public:
   /// Reads headers only: opens the checkpoint, places the experts, agrees on checkpoint, facts and kernels.
   Model(comm::Communicator& comm, const std::filesystem::path& folder, ModelOptions options = {});
+  /// A network without a checkpoint: its weights come from make_weights().
+  Model(comm::Communicator& comm, const ModelConfig& config, ModelOptions options);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
 
   /// Loads the weights, if there is memory for them on every host.
   void load(std::function<void(const LoadProgress&)> progress = {});
+  using MakeWeights = std::function<ModelWeights(const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
+  void make_weights(const MakeWeights& make);
 
+  const ModelConfig& config() const { return config_; }
+  /// Of a model that has a folder.
   const Checkpoint& checkpoint() const { return *checkpoint_; }
-  const ModelConfig& config() const { return checkpoint_->config(); }
   const std::filesystem::path& folder() const { return checkpoint_->folder(); }
   const experts::KernelFamily& kernels() const { return *kernels_; }
-  experts::WeightType expert_type() const { return options_.expert_type.value_or(checkpoint_->expert_type()); }
+  experts::WeightType expert_type() const;
   int num_threads() const { return team_->size(); }
   /// After load(), as all below.
   Transformer& transformer() { return *transformer_; }
@@ -57,11 +64,14 @@ class Model {
   std::uint64_t kv_memory_bytes() const { return kv_memory_bytes_; }
 
  private:
+  void open(const std::function<void()>& read);
+  void get_weights(const std::function<LoadResult()>& get);
   void require_memory() const;
   std::uint64_t share_of_free_memory() const;
 
   comm::Communicator& comm_;
   ModelOptions options_;
+  ModelConfig config_;
   std::optional<Checkpoint> checkpoint_;
   std::optional<cluster::Placement> placement_;
   const experts::KernelFamily* kernels_ = nullptr;

@@ -16,9 +16,8 @@ constexpr double kGuessedTokensPerPass = 4;
 double predicted_rows(const Request& request) {
   // A block's first pass feeds everything; tokens per pass are the same guess for all.
   const auto answer = static_cast<double>(request.options.gen_length);
-  const auto length = static_cast<double>(request.prompt.size()) + answer;
   const double blocks = std::ceil(answer / static_cast<double>(request.options.block_length));
-  return blocks * length + answer * static_cast<double>(usual_rows(request)) / kGuessedTokensPerPass;
+  return blocks * static_cast<double>(full_rows(request)) + answer * static_cast<double>(usual_rows(request)) / kGuessedTokensPerPass;
 }
 
 RankLoads::RankLoads(std::int64_t num_ranks) : rows_(size(num_ranks)) {}

@@ -32,12 +32,16 @@ struct SamplingOptions {
   std::int64_t warmup = 4;                 ///< passes
   double temperature = 0;
   Remasking remasking = Remasking::kLowConfidence;
-  double cfg_scale = 0;
+  double cfg_scale = 0;                    ///< above 0: classifier-free guidance
   std::uint64_t seed = 0;
   bool stop_at_eos = true;
   std::vector<std::string> stop = {};         ///< texts
   std::optional<TokenId> mask_token = {};  ///< replaces the checkpoint's
   bool smoothing = false;
+  double smoothing_weight = 0.15;
+  double smoothing_growth = 0.02;          ///< per pass
+  double smoothing_cap = 0.3;
+  double threshold_decay = 0.02;           ///< per pass
 };
 
 }  // namespace unmask::runtime

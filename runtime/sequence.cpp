@@ -4,22 +4,31 @@
 #include <algorithm>
 #include <utility>
 
-#include "runtime/decoder.h"
-
 namespace unmask::runtime {
+namespace {
 
-std::int64_t usual_rows(const Request& request) {
+std::int64_t num_sides(const Request& request) { return request.options.cfg_scale > 0 ? 2 : 1; }
+
+std::int64_t num_positions(const Request& request) {
+  return static_cast<std::int64_t>(request.prompt.size()) + request.options.gen_length;
+}
+
+std::int64_t usual_positions(const Request& request) {
   const SamplingOptions& options = request.options;
-  const auto length = static_cast<std::int64_t>(request.prompt.size()) + options.gen_length;
   const std::int64_t block = std::min(options.block_length, options.gen_length);
   switch (options.cache) {
     case CachePolicy::kNone: break;
     case CachePolicy::kPrefix: return options.gen_length;
     case CachePolicy::kDual: return block;
-    case CachePolicy::kVicinity: return std::min(length, options.look_before + block + options.look_after);
+    case CachePolicy::kVicinity: return std::min(num_positions(request), options.look_before + block + options.look_after);
   }
-  return length;
+  return num_positions(request);
 }
+
+}  // namespace
+
+std::int64_t full_rows(const Request& request) { return num_sides(request) * num_positions(request); }
+std::int64_t usual_rows(const Request& request) { return num_sides(request) * usual_positions(request); }
 
 Sequence::Sequence(Request request, const SequenceOptions& options, std::unique_ptr<KvStore> store)
     : request_(std::move(request)),
@@ -31,7 +40,9 @@ Sequence::Sequence(Request request, const SequenceOptions& options, std::unique_
   tokens_.resize(tokens_.size() + size(request_.options.gen_length), mask_);
   answer_.number = request_.number;
   UNMASK_CHECK((store_ == nullptr) == (request_.options.cache == CachePolicy::kNone), "store of {}", request_.id);
-  UNMASK_CHECK(store_ == nullptr || store_->length() == length(), "store of {} for {} positions", store_->length(), length());
+  UNMASK_CHECK(store_ == nullptr || store_->length() == full_rows(request_), "store of {} for {} positions", store_->length(),
+               full_rows(request_));
+  soft_.resize(request_.options.smoothing ? size(request_.options.gen_length) : 0);
   enter_block(0);
 }
 
@@ -53,34 +64,66 @@ void Sequence::enter_block(std::int64_t block) {
 Sequence::Window Sequence::window() const {
   using Keys = Window::Keys;
   const SamplingOptions& options = request_.options;
+  const std::int64_t sides = num_sides(request_);
   const bool warms_up = options.cache == CachePolicy::kVicinity && answer_.passes < options.warmup;
   if (warms_up || options.cache == CachePolicy::kNone) {
-    return {0, length(), Keys::kOwnRows};
+    return {0, length(), Keys::kOwnRows, sides};
   }
   if (store_is_stale_) {
-    return {0, length(), Keys::kStored};
+    return {0, length(), Keys::kStored, sides};
   }
   switch (options.cache) {
     case CachePolicy::kNone: break;
-    case CachePolicy::kPrefix: return {begin_, length(), Keys::kStored};
-    case CachePolicy::kDual: return {begin_, end_, Keys::kStored};
+    case CachePolicy::kPrefix: return {begin_, length(), Keys::kStored, sides};
+    case CachePolicy::kDual: return {begin_, end_, Keys::kStored, sides};
     case CachePolicy::kVicinity:
-      return {std::max<std::int64_t>(0, begin_ - options.look_before), std::min(length(), end_ + options.look_after), Keys::kStored};
+      return {std::max<std::int64_t>(0, begin_ - options.look_before), std::min(length(), end_ + options.look_after), Keys::kStored,
+              sides};
   }
   UNMASK_CHECK(false, "cache policy {}", static_cast<int>(options.cache));
 }
 
+std::int64_t Sequence::wanted_end(const Window& fed) const { return soft_.empty() ? end_ : std::max(end_, fed.end); }
+
 void Sequence::feed(StepBatch& batch) const {
   const Window fed = window();
-  const std::span<const TokenId> tokens(tokens_.data() + fed.begin, size(fed.num_rows()));
-  const std::int64_t first = batch.add(tokens, fed.begin, fed.keys == Window::Keys::kStored ? store_.get() : nullptr);
-  for (const std::int64_t position : masked_) {
-    batch.wanted.push_back(TokenRow(first + position - fed.begin));
+  const std::span<const TokenId> tokens(tokens_.data() + fed.begin, size(fed.num_positions()));
+  const std::size_t first = batch.wanted.size();
+  feed_side(batch, fed, tokens, 0);
+  if (fed.sides == 2) {
+    const std::size_t count = batch.wanted.size() - first;
+    batch.guided.push_back({.first = static_cast<std::int64_t>(first), .count = static_cast<std::int64_t>(count),
+                            .weight = static_cast<float>(request_.options.cfg_scale + 1)});
+    std::vector<TokenId> without(tokens.begin(), tokens.end());
+    std::fill_n(without.begin(), std::max<std::int64_t>(0, std::min(fed.end, prompt_length()) - fed.begin), mask_);
+    feed_side(batch, fed, without, length());
+  }
+}
+
+void Sequence::feed_side(StepBatch& batch, const Window& fed, std::span<const TokenId> tokens, std::int64_t store_begin) const {
+  KvStore* const store = fed.keys == Window::Keys::kStored ? store_.get() : nullptr;
+  const std::int64_t first =
+      batch.add(tokens, {.first_position = fed.begin, .store = store, .store_begin = store_begin, .length = length()});
+  const auto want = [&](std::int64_t position) {
+    const TokenRow row(first + position - fed.begin);
+    batch.wanted.push_back(row);
+    if (!soft_.empty()) {
+      const Soft& soft = soft_[size(position - prompt_length())];
+      batch.added.push_back({row, soft.weight, soft.values});
+    }
+  };
+  std::for_each(masked_.begin(), masked_.end(), want);
+  for (std::int64_t position = end_; position < wanted_end(fed); ++position) {
+    want(position);
   }
 }
 
 HeadQuery Sequence::query_of(std::int64_t position, std::int64_t pass) const {
   HeadQuery query{.excluded = mask_, .apart = {}};
+  query.expectation = soft_.empty() ? Expectation::kNone : Expectation::kEmbedding;
+  if (position >= end_) {
+    return query;  // for smoothing alone
+  }
   if (!credit_.empty()) {
     query.apart = credit_[size(position - begin_)].tokens();
   }
@@ -94,87 +137,9 @@ void Sequence::ask(std::vector<HeadQuery>& queries) const {
   for (const std::int64_t position : masked_) {
     queries.push_back(query_of(position, answer_.passes));
   }
-}
-
-const TraceStep& Sequence::step(std::span<const RowSummary> rows, const experts::KernelFamily& kernels) {
-  const Window fed = window();
-  const std::int64_t pass = answer_.passes++;
-  answer_.rows += fed.num_rows();
-  store_is_stale_ = store_is_stale_ && fed.keys == Window::Keys::kOwnRows;
-  last_ = {.block = block_, .window_begin = fed.begin, .window_end = fed.end, .unmasked = {}};
-  std::vector<Candidate> candidates(size(end_ - begin_));
-  std::vector<float> confidence(candidates.size(), kNotMasked);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (!rows[i].all.finite || std::any_of(rows[i].apart_logits.begin(), rows[i].apart_logits.end(),
-                                           [](float x) { return !(x - x == 0); })) {
-      answer_.error = Error(ExitCode::kBadInput, format("the logits of position {} are not finite in pass {}: the weights or "
-                                                        "this prompt drive the network out of range", masked_[i], answer_.passes));
-      finished_ = true;
-      return last_;
-    }
-    const auto place = size(masked_[i] - begin_);
-    const HeadQuery query = query_of(masked_[i], pass);
-    candidates[place] = credit_.empty() ? candidate_of(rows[i], query, kernels)
-                                        : credit_[place].step(rows[i], query, request_.options);
-    if (request_.options.remasking == Remasking::kRandom) {
-      candidates[place].confidence = static_cast<float>(noise_.uniform(Noise::Use::kRemasking, masked_[i], pass, 0));
-    }
-    confidence[place] = candidates[place].confidence;
+  for (std::int64_t position = end_; position < wanted_end(window()); ++position) {
+    queries.push_back(query_of(position, answer_.passes));
   }
-  const auto planned = planned_unmasks(request_.options, end_ - begin_, step_);
-  for (const std::int64_t i : choose_positions(confidence, request_.options, planned)) {
-    tokens_[size(begin_ + i)] = candidates[size(i)].token;
-    last_.unmasked.push_back({begin_ + i, candidates[size(i)].token, candidates[size(i)].confidence});
-  }
-  ++step_;
-  std::erase_if(masked_, [&](std::int64_t position) {
-    return std::any_of(last_.unmasked.begin(), last_.unmasked.end(), [&](const auto& u) { return u.position == position; });
-  });
-  if (options_.keep_trace) {
-    answer_.trace.push_back(last_);
-  }
-  if (masked_.empty()) {
-    leave_block();
-  }
-  return last_;
-}
-
-bool Sequence::block_holds_end() const {
-  return std::any_of(tokens_.begin() + begin_, tokens_.begin() + end_, [&](TokenId token) {
-    return std::find(options_.eos_tokens.begin(), options_.eos_tokens.end(), token) != options_.eos_tokens.end();
-  });
-}
-
-void Sequence::leave_block() {
-  num_committed_ = end_ - prompt_length();
-  const bool at_end = request_.options.stop_at_eos && block_holds_end();
-  const std::span<const TokenId> answered(tokens_.data() + prompt_length(), size(end_ - prompt_length()));
-  const bool at_text = !request_.options.stop.empty() && options_.stops_at_text && options_.stops_at_text(request_, answered);
-  if (at_end || (at_text && !options_.eos_tokens.empty())) {
-    std::fill(tokens_.begin() + end_, tokens_.end(), options_.eos_tokens.front());
-    end_ = length();
-  }
-  if (at_text) {
-    answer_.finish_reason = FinishReason::kStop;
-  }
-  finished_ = end_ == length();
-  if (!finished_) {
-    enter_block(block_ + 1);
-  }
-}
-
-Answer Sequence::take_answer() {
-  UNMASK_CHECK(finished_, "sequence {} is still running", request_.id);
-  if (!answer_.error) {
-    answer_.tokens.assign(tokens_.begin() + prompt_length(), tokens_.end());
-    const auto end = std::find_first_of(answer_.tokens.begin(), answer_.tokens.end(), options_.eos_tokens.begin(),
-                                        options_.eos_tokens.end());
-    answer_.text_tokens = end - answer_.tokens.begin();
-    if (end != answer_.tokens.end()) {
-      answer_.finish_reason = FinishReason::kStop;
-    }
-  }
-  return std::move(answer_);
 }
 
 }  // namespace unmask::runtime

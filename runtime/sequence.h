@@ -20,21 +20,28 @@ struct SequenceOptions {
   std::function<bool(const Request&, std::span<const TokenId>)> stops_at_text;  ///< see EngineOptions
 };
 
+/// Rows of a pass that feeds everything, and positions of the store that it fills: with guidance, of both sides.
+std::int64_t full_rows(const Request& request);
+
 /// How many rows most passes of this request feed, an upper bound once its keys and values are stored.
 std::int64_t usual_rows(const Request& request);
 
 /// One answer in the making: prompt and masks, finished block by block from left to right. Its cache policy says which
 /// positions a pass feeds (tests/reference/decode.py); the keys and values of all others are those stored by earlier passes.
+/// With guidance a pass has two sides: the sequence, and the same with the mask token at all prompt positions, each with keys
+/// and values of its own.
 class Sequence {
  public:
-  /// `store` holds the whole sequence; null for the policy none.
+  /// `store` holds full_rows(request) positions; null for the policy none.
   Sequence(Request request, const SequenceOptions& options, std::unique_ptr<KvStore> store);
 
   struct Window {
     std::int64_t begin = 0, end = 0;  ///< positions
     enum class Keys { kOwnRows, kStored } keys = Keys::kOwnRows;
+    std::int64_t sides = 1;  ///< 2 with guidance
 
-    std::int64_t num_rows() const { return end - begin; }
+    std::int64_t num_positions() const { return end - begin; }
+    std::int64_t num_rows() const { return num_positions() * sides; }
   };
   /// What the next pass feeds.
   Window window() const;
@@ -43,12 +50,13 @@ class Sequence {
   std::int64_t length() const { return static_cast<std::int64_t>(tokens_.size()); }
   bool finished() const { return finished_; }
 
-  /// Appends the window to the batch, and its masked rows of the active block to the wanted ones.
+  /// Appends the window to the batch, and to the wanted rows its masked ones of the active block; with smoothing, all masked ones
+  /// of the answer.
   void feed(StepBatch& batch) const;
   /// What the head is to find for each of the wanted rows, in their order; valid until step().
   void ask(std::vector<HeadQuery>& queries) const;
-  /// Decides from the answers which positions are unmasked. A row whose logits are not finite ends this sequence alone.
-  const TraceStep& step(std::span<const RowSummary> rows, const experts::KernelFamily& kernels);
+  /// Decides from the answers, in the order of ask(), which positions are unmasked. A row whose logits are not finite ends this sequence alone.
+  const TraceStep& step(std::span<RowSummary> rows, const experts::KernelFamily& kernels);
 
   /// Of a finished sequence.
   Answer take_answer();
@@ -57,6 +65,14 @@ class Sequence {
   std::span<const TokenId> committed() const { return {tokens_.data() + prompt_length(), size(num_committed_)}; }
 
  private:
+  void feed_side(StepBatch& batch, const Window& fed, std::span<const TokenId> tokens, std::int64_t store_begin) const;
+  /// Masked positions behind the block whose logits smoothing asks for: from end_ to there.
+  std::int64_t wanted_end(const Window& fed) const;
+  /// Of the i-th wanted row.
+  std::int64_t wanted_position(std::size_t i) const;
+  bool fail_if_not_finite(std::span<const RowSummary> rows);
+  void unmask(std::span<const RowSummary> rows, std::int64_t pass, const experts::KernelFamily& kernels);
+  void smooth(std::span<RowSummary> rows, std::int64_t pass);
   void enter_block(std::int64_t block);
   void leave_block();
   bool block_holds_end() const;
@@ -75,6 +91,12 @@ class Sequence {
   std::int64_t step_ = 0;             ///< of the block
   bool store_is_stale_ = true;        ///< the next pass with stored keys feeds everything
   std::vector<std::int64_t> masked_;  ///< masked positions of the block, ascending
+  /// Smoothing: what is added to the mask's embedding at a position of the answer; empty before its first pass.
+  struct Soft {
+    float weight = 0;
+    std::vector<float> values;  ///< [hidden]
+  };
+  std::vector<Soft> soft_;            ///< [gen_length] with smoothing, else empty
   std::vector<Credit> credit_;        ///< as the block's positions; only for the credit decoder
   TraceStep last_;
   Answer answer_;

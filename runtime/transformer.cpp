@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bfloat16.h"
+#include "runtime/guidance.h"
 
 namespace unmask::runtime {
 namespace {
@@ -25,7 +26,7 @@ Transformer::Transformer(const ModelConfig& config, const ModelWeights& weights,
       compute_(compute),
       attention_(config),
       router_(router_options(config)),
-      head_(weights.head, compute),
+      head_(weights.head, weights.embedding, compute),
       router_counts_(size(config.num_layers * config.num_experts)) {}
 
 Transformer::Outcome Transformer::forward(const StepBatch& batch, comm::Vote vote) {
@@ -41,7 +42,7 @@ Transformer::Outcome Transformer::forward(const StepBatch& batch, comm::Vote vot
       return {.votes = votes, .rows = {}};
     }
   }
-  return {.votes = votes, .rows = final_rows(static_cast<std::int64_t>(batch.wanted.size()))};
+  return {.votes = votes, .rows = final_rows(batch)};
 }
 
 void Transformer::embed(const StepBatch& batch) {
@@ -56,6 +57,12 @@ void Transformer::embed(const StepBatch& batch) {
     UNMASK_CHECK(token >= 0 && token < config_.vocab_size, "token {} of {}", token, config_.vocab_size);
     const bfloat16* row = weights_.embedding.row(token);
     std::transform(row, row + hidden, residual_.data() + r * hidden, to_float);
+  }
+  for (const auto& [row, weight, values] : batch.added) {
+    float* x = residual_.data() + row.value * hidden;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      x[i] += weight * values[i];
+    }
   }
 }
 
@@ -90,16 +97,28 @@ comm::Vote Transformer::moe_layer(std::int64_t layer_index, std::int64_t rows, c
     std::transform(normed_.data(), normed_.data() + rows * config_.hidden, normed_.data(), round_to_bfloat16);
   }
   const auto values = size(rows * config_.hidden);
-  const auto arrived = exchange_.dispatch({normed_.data(), values}, routing, vote);
-  const auto slots = experts_.run(compute_, layer.experts, config_.hidden, arrived.work);
-  exchange_.combine(slots, {update_.data(), values});
+  const comm::Vote votes = exchange_.dispatch({normed_.data(), values}, routing, vote);
+  for (std::int64_t chunk = 0; chunk < exchange_.num_chunks(); ++chunk) {
+    const cluster::ExpertWork work = exchange_.receive(chunk);
+    exchange_.give_back(chunk, experts_.run(compute_, layer.experts, config_.hidden, work));
+  }
+  exchange_.combine({update_.data(), values});
   add_to_residual(update_.data(), rows);
-  return arrived.votes;
+  return votes;
 }
 
-std::span<const float> Transformer::final_rows(std::int64_t rows) {
-  rms_norm_rows(compute_, residual_.data(), rows, weights_.final_norm, config_.rms_norm_eps, compute_.precision, normed_.data());
-  return {normed_.data(), size(rows * config_.hidden)};
+std::span<const float> Transformer::final_rows(const StepBatch& batch) {
+  const auto rows = static_cast<std::int64_t>(batch.wanted.size());
+  const auto precision = batch.guided.empty() ? compute_.precision : experts::Precision::kFloat32;
+  rms_norm_rows(compute_, residual_.data(), rows, weights_.final_norm, config_.rms_norm_eps, precision, normed_.data());
+  if (batch.guided.empty()) {
+    return {normed_.data(), size(rows * config_.hidden)};
+  }
+  const std::span<float> left = join_sides({normed_.data(), size(rows * config_.hidden)}, config_.hidden, batch.guided);
+  if (compute_.precision == experts::Precision::kBfloat16) {
+    std::transform(left.begin(), left.end(), left.begin(), round_to_bfloat16);
+  }
+  return left;
 }
 
 void Transformer::add_to_residual(const float* x, std::int64_t rows) {

@@ -22,7 +22,8 @@ class Transformer {
 
   struct Outcome {
     comm::Vote votes = comm::Vote::kIdle;  ///< of all ranks
-    std::span<const float> rows;           ///< [batch.wanted, hidden]: what the head takes; valid until the next pass
+    /// [batch.wanted, hidden]: what the head takes, one row for the two of a guided position; valid until the next pass.
+    std::span<const float> rows;
   };
   /// One pass. Collective: all ranks call it together, those without work with an empty batch. Where no rank votes for work,
   /// all of them return after the first exchange.
@@ -41,7 +42,7 @@ class Transformer {
   void attention_layer(std::int64_t layer_index, const StepBatch& batch, std::span<const TokenRow> queries);
   void keep_residuals(std::span<const TokenRow> rows);
   comm::Vote moe_layer(std::int64_t layer_index, std::int64_t rows, comm::Vote vote);
-  std::span<const float> final_rows(std::int64_t rows);
+  std::span<const float> final_rows(const StepBatch& batch);
   void add_to_residual(const float* x, std::int64_t rows);
 
   const ModelConfig& config_;

@@ -43,81 +43,104 @@ struct TwoMatrices {
   }
 };
 
-/// Calls line(row, first output, mask, 16 sums) for each row of each square that holds something.
-template <std::size_t N, class Line>
-inline void for_lines(const PanelWalk& w, std::int64_t group, std::int64_t block, std::int64_t num_blocks, std::int64_t num_outputs,
-                      const Sums& sums, const Line& line) {
-  for (std::int64_t b = 0; b < num_blocks; ++b) {
-    const std::int64_t first_row = (block + b) * kBlockRows;
-    const std::int64_t num_rows = w.rows - first_row < kBlockRows ? w.rows - first_row : kBlockRows;
-    for (std::size_t n = 0; n < N; ++n) {
-      const std::int64_t output = (group * static_cast<std::int64_t>(N) + static_cast<std::int64_t>(n)) * kLanes;
-      const std::int64_t left = num_outputs - output;
-      if (left > 0) {
-        const auto mask = static_cast<__mmask16>(left >= kLanes ? 0xffff : (1 << left) - 1);
-        for (std::int64_t r = 0; r < num_rows; ++r) {
-          line(first_row + r, output, mask, _mm512_load_ps(sums.square[static_cast<std::size_t>(b) * N + n] + r * kLanes));
-        }
-      }
-    }
-  }
+/// Where a line of 16 sums lies: which of the sums, and in the result.
+struct Line {
+  std::size_t square;
+  std::int64_t in_square;
+  std::int64_t row, output;
+  __mmask16 mask;  ///< none: past the end
+};
+
+template <std::size_t N>
+inline Line find_line(const PanelWalk& w, const Place& place, std::int64_t number, std::int64_t num_outputs) {
+  constexpr auto kSquares = static_cast<std::int64_t>(N);
+  const std::int64_t square = number / kLanes;
+  Line line{.square = static_cast<std::size_t>(square),
+            .in_square = number % kLanes,
+            .row = (place.block + square / kSquares) * kBlockRows + number % kLanes,
+            .output = (place.group * kSquares + square % kSquares) * kLanes,
+            .mask = 0};
+  const std::int64_t left = line.row < w.rows ? num_outputs - line.output : 0;
+  line.mask = static_cast<__mmask16>(left >= kLanes ? 0xffff : left <= 0 ? 0 : (1 << left) - 1);
+  return line;
+}
+inline __m512 sums_of(const Line& line, const Sums& sums) {
+  return _mm512_load_ps(sums.square[line.square] + line.in_square * kLanes);
 }
 
 struct StoreSums {
+  static constexpr std::int64_t kSquaresPerLine = 1;
   const PanelGemmProblem& g;
   template <std::size_t N>
-  void take(std::int64_t group, std::int64_t block, std::int64_t num_blocks, const Sums& sums) const {
-    for_lines<N>(g.walk, group, block, num_blocks, g.num_outputs, sums,
-                 [&](std::int64_t row, std::int64_t output, __mmask16 mask, __m512 sum16) {
-                   _mm512_mask_storeu_ps(g.y + row * g.y_stride + output, mask, sum16);
-                 });
+  void take(const Place& place, std::int64_t number, const Sums& sums) const {
+    const Line line = find_line<N>(g.walk, place, number, g.num_outputs);
+    if (line.mask != 0) {
+      _mm512_mask_storeu_ps(g.y + line.row * g.y_stride + line.output, line.mask, sums_of(line, sums));
+    }
+  }
+  template <std::size_t N>
+  void expect(const Place& place, std::int64_t number) const {
+    const Line line = find_line<N>(g.walk, place, number, g.num_outputs);
+    if (line.mask != 0) {
+      _mm_prefetch(g.y + line.row * g.y_stride + line.output, _MM_HINT_T0);
+    }
   }
 };
 
 struct AddSums {
+  static constexpr std::int64_t kSquaresPerLine = 1;
   const PanelAddProblem& g;
   template <std::size_t N>
-  void take(std::int64_t group, std::int64_t block, std::int64_t num_blocks, const Sums& sums) const {
-    for_lines<N>(g.walk, group, block, num_blocks, g.num_outputs, sums,
-                 [&](std::int64_t row, std::int64_t output, __mmask16 mask, __m512 sum16) {
-                   const cluster::Assignment& a = g.picked[row];
-                   float* slot = g.slots + a.slot * g.slots_stride + output;
-                   const __m512 product = _mm512_mul_ps(_mm512_set1_ps(a.weight), sum16);  // rounded, as add_weighted does
-                   _mm512_mask_storeu_ps(slot, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, slot), product));
-                 });
+  void take(const Place& place, std::int64_t number, const Sums& sums) const {
+    const Line line = find_line<N>(g.walk, place, number, g.num_outputs);
+    if (line.mask != 0) {
+      float* slot = slot_of(line);
+      const __m512 weight = _mm512_set1_ps(g.picked[line.row].weight);
+      const __m512 product = _mm512_mul_ps(weight, sums_of(line, sums));  // rounded, as add_weighted does
+      _mm512_mask_storeu_ps(slot, line.mask, _mm512_add_ps(_mm512_maskz_loadu_ps(line.mask, slot), product));
+    }
   }
+  template <std::size_t N>
+  void expect(const Place& place, std::int64_t number) const {
+    const Line line = find_line<N>(g.walk, place, number, g.num_outputs);
+    if (line.mask != 0) {
+      _mm_prefetch(slot_of(line), _MM_HINT_T0);
+    }
+  }
+  float* slot_of(const Line& line) const { return g.slots + g.picked[line.row].slot * g.slots_stride + line.output; }
 };
 
+/// Lines of gate and up together: their squares lie side by side.
 struct ActivateSums {
+  static constexpr std::int64_t kSquaresPerLine = 2;
   const PanelGateUpProblem& g;
   template <std::size_t N>
-  void take(std::int64_t group, std::int64_t block, std::int64_t num_blocks, const Sums& sums) const {
-    const std::int64_t num_tiles = up_to(g.width, 32);
-    for (std::int64_t b = 0; b < num_blocks; ++b) {
-      for (std::size_t n = 0; n < N / 2; ++n) {
-        const std::int64_t panel = group * static_cast<std::int64_t>(N / 2) + static_cast<std::int64_t>(n);
-        if (panel < g.walk.num_panels) {
-          const std::int64_t at = g.first_panel + panel;
-          char* tile = reinterpret_cast<char*>(g.h) + ((block + b) * num_tiles + at / 2) * kTileBytes;
-          activate(sums.square[static_cast<std::size_t>(b) * N + 2 * n], sums.square[static_cast<std::size_t>(b) * N + 2 * n + 1], tile + at % 2 * 32);
-          if (at % 2 == 0 && (at + 1) * kLanes >= g.width) {  // the last tile is only half full
-            for (std::int64_t r = 0; r < kBlockRows; ++r) {
-              _mm256_storeu_si256(reinterpret_cast<__m256i*>(tile + 32 + r * kLineBytes), _mm256_setzero_si256());
-            }
-          }
-        }
-      }
+  void take(const Place& place, std::int64_t number, const Sums& sums) const {
+    constexpr auto kPairs = static_cast<std::int64_t>(N / 2);
+    const std::int64_t pair = number / kLanes;
+    const std::int64_t r = number % kLanes;
+    const std::int64_t panel = place.group * kPairs + pair % kPairs;
+    if (panel >= g.walk.num_panels) {
+      return;
+    }
+    const std::int64_t at = g.first_panel + panel;
+    char* tile = reinterpret_cast<char*>(g.h) + ((place.block + pair / kPairs) * up_to(g.width, 32) + at / 2) * kTileBytes;
+    char* half_line = tile + r * kLineBytes + at % 2 * 32;
+    const float* gate = sums.square[2 * pair] + r * kLanes;
+    activate(gate, gate + 256, half_line);
+    if (at % 2 == 0 && (at + 1) * kLanes >= g.width) {  // the last tile is only half full
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(half_line + 32), _mm256_setzero_si256());
     }
   }
-  static void activate(const float* gate, const float* up, char* half_tile) {
+  template <std::size_t N>
+  void expect(const Place&, std::int64_t) const {}
+  static void activate(const float* gate, const float* up, char* half_line) {
     const Vec one = broadcast(1.0F);
     const Vec zero = broadcast(0.0F);
-    for (std::int64_t r = 0; r < kBlockRows; ++r) {
-      const Vec x = load(gate + r * kLanes);
-      const Vec h = x / (one + exponential(zero - x)) * load(up + r * kLanes);
-      const __m256bh rounded_h = _mm512_cvtneps_pbh(h.part[0]);
-      __builtin_memcpy(half_tile + r * kLineBytes, &rounded_h, sizeof rounded_h);
-    }
+    const Vec x = load(gate);
+    const Vec h = x / (one + exponential(zero - x)) * load(up);
+    const __m256bh rounded_h = _mm512_cvtneps_pbh(h.part[0]);
+    __builtin_memcpy(half_line, &rounded_h, sizeof rounded_h);
   }
 };
 

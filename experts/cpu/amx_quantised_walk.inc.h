@@ -67,8 +67,8 @@ inline void multiply_expanded(const Ring<Tiles, N>& ring, std::int64_t tile) {
   }
 }
 
-template <class Tiles, std::size_t R, std::size_t N>
-inline void run_expanding(const char* const (&x)[R], const Stream (&streams)[N], std::int64_t num_tiles, char* slots) {
+template <class Tiles, std::size_t R, std::size_t N, class Beside>
+inline void run_expanding(const char* const (&x)[R], const Stream (&streams)[N], std::int64_t num_tiles, char* slots, Beside& beside) {
   const Ring<Tiles, N> ring = {streams, num_tiles, slots};
   clear_sums();
   for (std::int64_t n = 0; n < kExpandAhead; ++n) {
@@ -85,30 +85,29 @@ inline void run_expanding(const char* const (&x)[R], const Stream (&streams)[N],
       multiply_expanded<R, 2>(ring, tile);
       multiply_expanded<R, 3>(ring, tile);
     }
+    beside.step();
   }
 }
 
 /// One group of N panels with all rows.
 template <class Tiles, std::size_t N, class Sink>
-inline void walk_quantised_rows(const Blocks& rows, const char* const (&weights)[N], const char* const (&next)[N], char* workspace,
-                                const Sink& sink) {
+inline void walk_quantised_rows(const Blocks& rows, std::int64_t group, const char* const (&weights)[N], const char* const (&next)[N],
+                                char* workspace, Outgoing<N, Sink>& out) {
   const std::int64_t bytes = up_to(rows.num_tiles, Tiles::kBlockTiles) * kBlockBytes<Tiles>;
   Stream streams[N];
   for (std::size_t n = 0; n < N; ++n) {
     streams[n] = {weights[n], next[n], bytes};
   }
   if (rows.count <= static_cast<std::int64_t>(4 / N)) {
-    Sums sums;
-    if (N == 2 && rows.count == 2) {
-      if constexpr (N == 2) {
-        run_expanding<Tiles, 2, 2>({rows.x, rows.x + rows.num_tiles * kTileBytes}, streams, rows.num_tiles, workspace);
-        store_sums<2, 2>(sums);
+    out.begin(group, rows.first, rows.count);
+    if constexpr (N == 2) {
+      if (rows.count == 2) {
+        run_expanding<Tiles, 2, 2>({rows.x, rows.x + rows.num_tiles * kTileBytes}, streams, rows.num_tiles, workspace, out);
+        return store_sums<2, 2>(out.end());
       }
-    } else {
-      run_expanding<Tiles, 1, N>({rows.x}, streams, rows.num_tiles, workspace);
-      store_sums<1, N>(sums);
     }
-    return sink(rows.first, rows.count, sums);
+    run_expanding<Tiles, 1, N>({rows.x}, streams, rows.num_tiles, workspace, out);
+    return store_sums<1, N>(out.end());
   }
   const char* expanded[N];
   for (std::size_t n = 0; n < N; ++n) {
@@ -118,19 +117,18 @@ inline void walk_quantised_rows(const Blocks& rows, const char* const (&weights)
       expand_from<Tiles>(streams[n], tile, to + tile * kTileBytes);
     }
   }
-  walk_rows<N>(rows, expanded, next, 0, sink);
+  walk_rows<N>(rows, group, expanded, next, 0, out);
 }
 
 template <class Tiles, std::size_t N, class Source, class Sink>
 inline void walk_quantised_groups(const Blocks& rows, const Source& source, char* workspace, const Sink& sink) {
   const std::int64_t num_groups = up_to(source.num_streams, static_cast<std::int64_t>(N));
+  Outgoing<N, Sink> out(sink, rows.num_tiles);
   for (std::int64_t group = 0; group < num_groups; ++group) {
     const char *weights[N], *next[N];
     source(group, weights);
     source(group + 1, next);
-    walk_quantised_rows<Tiles, N>(rows, weights, next, workspace, [&](std::int64_t block, std::int64_t count, const Sums& sums) {
-      sink.template take<N>(group, block, count, sums);
-    });
+    walk_quantised_rows<Tiles, N>(rows, group, weights, next, workspace, out);
   }
 }
 

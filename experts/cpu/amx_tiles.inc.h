@@ -39,6 +39,12 @@ template <int T>
 inline void tile_load(const char* p) {
   asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(kLineBytes), "i"(T) : "memory");
 }
+/// From the second cache, past the first: a product of more than some hundred inputs wants 64 bytes of tiles per cycle, of which
+/// the first cache keeps nothing until they come again. Measured from L2: 85 % of the peak, 73 % with tile_load.
+template <int T>
+inline void tile_stream(const char* p) {
+  asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(kLineBytes), "i"(T) : "memory");
+}
 template <int T>
 inline void tile_store(float* p) {
   asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(kLineBytes), "i"(T) : "memory");
@@ -52,7 +58,8 @@ inline void tile_dot() {
 /// Lines of the weights that come later, asked for while this tile is multiplied.
 struct Ahead {
   const char* from;
-  std::int64_t lines;  ///< per tile
+  std::int64_t lines;         ///< per tile
+  std::int64_t stream_bytes;  ///< each of a tile's lines belongs to another stream: the memory is fastest with many of them
 };
 
 /// Near: what this thread multiplies next, into the first cache. Far: a share of the next panels, into the second.
@@ -66,7 +73,7 @@ inline void prefetch(const Ahead& ahead, std::int64_t tile) {
     }
   } else {
     for (std::int64_t line = 0; line < ahead.lines; ++line) {
-      _mm_prefetch(ahead.from + (tile * ahead.lines + line) * kLineBytes, _MM_HINT_T1);
+      _mm_prefetch(ahead.from + line * ahead.stream_bytes + tile * kLineBytes, _MM_HINT_T1);
     }
   }
 }
@@ -75,7 +82,7 @@ inline void prefetch(const Ahead& ahead, std::int64_t tile) {
 template <std::size_t R, std::size_t N, int C, Reach kReach>
 inline void multiply_column(const char* weights, const Ahead& ahead, std::int64_t tile) {
   constexpr int kWeights = R + C < 4 ? static_cast<int>(R) + C + 4 : 7;
-  tile_load<kWeights>(weights + tile * kTileBytes);
+  tile_stream<kWeights>(weights + tile * kTileBytes);
   prefetch<kReach>(ahead, tile);
   tile_dot<C, 4, kWeights>();
   if constexpr (R == 2) {
@@ -83,13 +90,14 @@ inline void multiply_column(const char* weights, const Ahead& ahead, std::int64_
   }
 }
 
-template <std::size_t R, std::size_t N, Reach kReach>
+/// `beside` does a little of something else for each tile: the tile unit leaves most of the processor idle.
+template <std::size_t R, std::size_t N, Reach kReach, class Beside>
 inline void multiply(const char* const (&x)[R], const char* const (&weights)[N], const Ahead (&ahead)[N], std::int64_t begin,
-                     std::int64_t end) {
+                     std::int64_t end, Beside& beside) {
   for (std::int64_t tile = begin; tile < end; ++tile) {
-    tile_load<4>(x[0] + tile * kTileBytes);
+    tile_stream<4>(x[0] + tile * kTileBytes);
     if constexpr (R == 2) {
-      tile_load<5>(x[1] + tile * kTileBytes);
+      tile_stream<5>(x[1] + tile * kTileBytes);
     }
     multiply_column<R, N, 0, kReach>(weights[0], ahead[0], tile);
     multiply_column<R, N, 1, kReach>(weights[1], ahead[1], tile);
@@ -97,6 +105,7 @@ inline void multiply(const char* const (&x)[R], const char* const (&weights)[N],
       multiply_column<R, N, 2, kReach>(weights[2], ahead[2], tile);
       multiply_column<R, N, 3, kReach>(weights[3], ahead[3], tile);
     }
+    beside.step();
   }
 }
 

@@ -28,68 +28,125 @@ struct Share {
   std::int64_t of;
 };
 
-template <std::size_t R, std::size_t N>
+/// Which squares of the result a pass makes: R blocks of rows from `block` on, the N panels of a group.
+struct Place {
+  std::int64_t group;
+  std::int64_t block;
+  std::int64_t num_lines = 0;  ///< of 16 sums, or of two times 16 where the sink takes two squares together
+};
+
+/// Takes the sums of a pass to where they belong while the next pass multiplies, some lines per tile, and asks for the memory
+/// in which those of the next pass will be added.
+template <std::size_t N, class Sink>
+class Outgoing {
+ public:
+  Outgoing(const Sink& sink, std::int64_t num_tiles) : sink_(sink), num_tiles_(num_tiles) {}
+  ~Outgoing() { finish(); }
+  Outgoing(const Outgoing&) = delete;
+  Outgoing& operator=(const Outgoing&) = delete;
+
+  void begin(std::int64_t group, std::int64_t block, std::int64_t num_blocks) {
+    now_ = {group, block, num_blocks * static_cast<std::int64_t>(N) * kLanes / Sink::kSquaresPerLine};
+    per_step_ = up_to(now_.num_lines > last_.num_lines ? now_.num_lines : last_.num_lines, num_tiles_);
+    next_ = 0;
+  }
+  void step() {
+    for (std::int64_t i = 0; i < per_step_; ++i, ++next_) {
+      if (next_ < last_.num_lines) {
+        sink_.template take<N>(last_, next_, sums_[1 - current_]);
+      }
+      if (next_ < now_.num_lines) {
+        sink_.template expect<N>(now_, next_);
+      }
+    }
+  }
+  /// Where the pass that began stores its sums; those of the pass before must have gone.
+  Sums& end() {
+    finish();
+    last_ = now_;
+    next_ = 0;
+    current_ = 1 - current_;
+    return sums_[1 - current_];
+  }
+
+ private:
+  void finish() {
+    for (; next_ < last_.num_lines; ++next_) {
+      sink_.template take<N>(last_, next_, sums_[1 - current_]);
+    }
+  }
+
+  const Sink& sink_;
+  std::int64_t num_tiles_;
+  Place now_{}, last_{};
+  std::int64_t per_step_ = 0;
+  std::int64_t next_ = 0;  ///< line
+  int current_ = 0;
+  Sums sums_[2];
+};
+
+template <std::size_t R, std::size_t N, class Beside>
 inline void run_pass(const char* const (&x)[R], const char* const (&weights)[N], const char* const (&next)[N],
-                     std::int64_t num_tiles, Share share) {
+                     std::int64_t num_tiles, Share share, Beside& beside) {
   clear_sums();
   Ahead ahead[N];
   if (share.of > 0) {
-    const std::int64_t lines = up_to(kTileLines, share.of);
+    const std::int64_t pass_bytes = num_tiles * kLineBytes;
     for (std::size_t n = 0; n < N; ++n) {
-      ahead[n] = {next[n] + share.number * lines * num_tiles * kLineBytes, lines};
+      ahead[n] = {next[n] + share.number * pass_bytes, up_to(kTileLines, share.of), share.of * pass_bytes};
     }
-    return multiply<R, N, Reach::kFar>(x, weights, ahead, 0, num_tiles);
+    return multiply<R, N, Reach::kFar>(x, weights, ahead, 0, num_tiles, beside);
   }
   const std::int64_t turn = num_tiles > kTilesAhead ? num_tiles - kTilesAhead : 0;
   for (std::size_t n = 0; n < N; ++n) {
-    ahead[n] = {weights[n] + kTilesAhead * kTileBytes, kTileLines};
+    ahead[n] = {weights[n] + kTilesAhead * kTileBytes, kTileLines, 0};
   }
-  multiply<R, N, Reach::kNear>(x, weights, ahead, 0, turn);
+  multiply<R, N, Reach::kNear>(x, weights, ahead, 0, turn, beside);
   for (std::size_t n = 0; n < N; ++n) {
-    ahead[n] = {next[n] - turn * kTileBytes, kTileLines};
+    ahead[n] = {next[n] - turn * kTileBytes, kTileLines, 0};
   }
-  multiply<R, N, Reach::kNear>(x, weights, ahead, turn, num_tiles);
+  multiply<R, N, Reach::kNear>(x, weights, ahead, turn, num_tiles, beside);
 }
 
-/// One group of N panels with all rows, of which the first `alone` passes ask for what they need themselves; sink(first block, number of blocks, sums) takes each piece of the result.
+/// One group of N panels with all rows, of which the first `alone` passes ask for what they need themselves.
 template <std::size_t N, class Sink>
-inline void walk_rows(const Blocks& rows, const char* const (&weights)[N], const char* const (&next)[N], std::int64_t alone,
-                      const Sink& sink) {
+inline void walk_rows(const Blocks& rows, std::int64_t group, const char* const (&weights)[N], const char* const (&next)[N],
+                      std::int64_t alone, Outgoing<N, Sink>& out) {
   constexpr auto kAtOnce = static_cast<std::int64_t>(4 / N);
   const std::int64_t num_passes = up_to(rows.count, kAtOnce);
-  Sums sums;
   for (std::int64_t pass = 0; pass < num_passes; ++pass) {
     const std::int64_t block = pass * kAtOnce;
     const char* x = rows.x + block * rows.num_tiles * kTileBytes;
     const Share share = pass < alone ? Share{0, 0} : Share{pass - alone, num_passes - alone};
     if constexpr (N == 2) {
       if (block + 1 < rows.count) {
-        run_pass<2, 2>({x, x + rows.num_tiles * kTileBytes}, weights, next, rows.num_tiles, share);
-        store_sums<2, 2>(sums);
-        sink(rows.first + block, 2, sums);
+        out.begin(group, rows.first + block, 2);
+        run_pass<2, 2>({x, x + rows.num_tiles * kTileBytes}, weights, next, rows.num_tiles, share, out);
+        store_sums<2, 2>(out.end());
         continue;
       }
     }
-    run_pass<1, N>({x}, weights, next, rows.num_tiles, share);
-    store_sums<1, N>(sums);
-    sink(rows.first + block, 1, sums);
+    out.begin(group, rows.first + block, 1);
+    run_pass<1, N>({x}, weights, next, rows.num_tiles, share, out);
+    store_sums<1, N>(out.end());
   }
 }
 
 /// Source<N>(first, pointers) says where the streams of group `first` / N begin, also one group past the end.
 template <std::size_t N, class Source, class Sink>
 inline void walk_groups(const Blocks& rows, std::int64_t num_groups, const Source& source, const Sink& sink) {
+  Outgoing<N, Sink> out(sink, rows.num_tiles);
   for (std::int64_t group = 0; group < num_groups; ++group) {
     const char *weights[N], *next[N];
     source(group, weights);
     source(group + 1, next);
     const std::int64_t alone = group == 0 || rows.count <= static_cast<std::int64_t>(4 / N) ? 1 : 0;  // nobody asked before
-    walk_rows<N>(rows, weights, next, alone,
-                 [&](std::int64_t block, std::int64_t count, const Sums& sums) { sink.template take<N>(group, block, count, sums); });
+    walk_rows<N>(rows, group, weights, next, alone, out);
   }
 }
 
-/// All rows with all streams. Source::num_streams panels in the order in which sums are wanted; Sink::take as above.
+/// All rows with all streams. Source::num_streams panels in the order in which sums are wanted. Sink::take<N>(place, line, sums)
+/// gets each line once; Sink::expect<N>(place, line) may prefetch for it.
 template <class Source, class Sink>
 inline void walk(const PanelWalk& w, const Source& source, const Sink& sink) {
   const TileScope tiles;

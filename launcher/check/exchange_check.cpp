@@ -58,15 +58,14 @@ Rows make_rows(const Case& c, Rank rank, std::int64_t num_rows) {
 }
 
 /// The experts' part: slot += weight * factor * row.
-std::vector<float> compute(const cluster::ExpertWork& work, std::span<const ExpertId> held) {
-  std::vector<float> slots(size(work.num_slots * kHidden));
+void compute(const cluster::ExpertWork& work, std::span<const ExpertId> held, std::vector<float>& slots) {
+  slots.resize(size(work.num_slots * kHidden));
   for (const cluster::Assignment& a : work.assignments) {
     const float scale = a.weight * factor_of(held[a.expert.at()]);
     for (std::int64_t column = 0; column < kHidden; ++column) {
       slots[size(a.slot * kHidden + column)] += scale * work.rows[size(a.row * kHidden + column)];
     }
   }
-  return slots;
 }
 
 std::int64_t count_wrong(const Case& c, Rank rank, std::int64_t num_rows, const Rows& sent, std::span<const float> sums) {
@@ -88,14 +87,21 @@ std::int64_t count_wrong(const Case& c, Rank rank, std::int64_t num_rows, const 
 ExchangeCheck run_case(const Job& job, const Case& c) {
   comm::Communicator& comm = job.comm;
   const auto placement = cluster::Placement::even(c.num_experts, comm.num_ranks());
-  const auto exchange = comm::make_exchange(comm, placement, {.hidden = kHidden, .wire = c.wire});
+  ThreadTeam team(1);
+  // Messages of any size, so that these few rows come in chunks.
+  const auto exchange = comm::make_exchange(comm, placement, team, {.hidden = kHidden, .wire = c.wire, .min_message_bytes = 1});
   // The last of several ranks is idle, the others have ever fewer rows.
   const bool is_idle = comm.num_ranks() > 1 && comm.rank().value == comm.num_ranks() - 1;
   const std::int64_t num_rows = is_idle ? 0 : std::max<std::int64_t>(c.rows - comm.rank().value, 0);
   const Rows sent = make_rows(c, comm.rank(), num_rows);
-  const auto arrived = exchange->dispatch(sent.values, {num_rows, c.top_k, sent.ids, sent.weights}, comm::Vote::kWork);
+  exchange->dispatch(sent.values, {num_rows, c.top_k, sent.ids, sent.weights}, comm::Vote::kWork);
+  std::vector<float> slots;
+  for (std::int64_t chunk = 0; chunk < exchange->num_chunks(); ++chunk) {
+    compute(exchange->receive(chunk), placement.held_by(comm.rank()), slots);
+    exchange->give_back(chunk, slots);
+  }
   std::vector<float> sums(size(num_rows * kHidden));
-  exchange->combine(compute(arrived.work, placement.held_by(comm.rank())), sums);
+  exchange->combine(sums);
 
   ExchangeCheck result{.what = format("{} experts, top {}{}, {}", c.num_experts, c.top_k, c.all_to_one ? ", all rows to the same" : "",
                                       c.wire == comm::WireType::kFloat32 ? "f32" : "bf16")};

@@ -9,6 +9,7 @@ namespace unmask::launcher {
 // Each runs on every rank of the job and returns the rank's exit code. What a command cannot do is an Error: an AgreedError
 // where all ranks have it.
 ExitCode run_generate(const Job& job);
+ExitCode run_batch(const Job& job);
 ExitCode run_logits(const Job& job);
 ExitCode run_check(const Job& job);
 ExitCode run_bench(const Job& job);

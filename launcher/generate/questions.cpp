@@ -17,6 +17,8 @@ OptionValues::Given sampling_of(const OptionValues& options, const RequestInput&
   return merged;
 }
 
+}  // namespace
+
 PromptOptions prompt_options(const OptionValues& options) {
   PromptOptions out;
   out.chat = options.is_on("raw") ? PromptOptions::Template::kRaw : PromptOptions::Template::kUse;
@@ -27,27 +29,31 @@ PromptOptions prompt_options(const OptionValues& options) {
   return out;
 }
 
-}  // namespace
+TokenRequest tokenize_input(const RequestInput& input, std::int64_t number, const Tokenizing& how, PromptOptions prompt) {
+  if (input.error) {
+    throw *input.error;
+  }
+  TokenRequest request{.number = number, .id = input.id, .prompt = encode_prompt(how.model, input, prompt),
+                       .sampling = sampling_of(how.options, input)};
+  const runtime::Request typed = request.to_request();
+  runtime::require_runnable(typed, how.config);
+  require(typed.options.stop.empty() || how.model.tokenizer, ExitCode::kBadInput,
+          "stop texts need a tokenizer.json in the model folder, found none");
+  return request;
+}
 
 TokenQuestions tokenize_inputs(const Job& job, const ModelText& model, const runtime::ModelConfig& config) {
   const bool from_file = job.options().given("requests");
-  const PromptOptions options = prompt_options(job.options());
+  const Tokenizing how{job.options(), model, config};
+  const PromptOptions prompt = prompt_options(job.options());
   TokenQuestions out;
   for (const RequestInput& input : job.inputs) {
     const auto number = static_cast<std::int64_t>(out.questions.size());
     Question& question = out.questions.emplace_back();
     question.id_json = input.id_json;
     try {
-      if (input.error) {
-        throw *input.error;
-      }
-      TokenRequest request{.number = number, .id = input.id, .prompt = encode_prompt(model, input, options),
-                           .sampling = sampling_of(job.options(), input)};
-      const runtime::Request typed = request.to_request();
-      runtime::require_runnable(typed, config);
-      const runtime::SamplingOptions& sampling = typed.options;
-      require(sampling.stop.empty() || model.tokenizer, ExitCode::kBadInput,
-              "stop texts need a tokenizer.json in the model folder, found none");
+      TokenRequest request = tokenize_input(input, number, how, prompt);
+      const runtime::SamplingOptions sampling = request.to_request().options;
       question.prompt = request.prompt;
       question.stops = sampling.stop;
       question.gen_length = sampling.gen_length;

@@ -10,6 +10,19 @@
 
 namespace unmask::launcher {
 
+/// What turning a request into tokens hangs on.
+struct Tokenizing {
+  const OptionValues& options;
+  const ModelText& model;
+  const runtime::ModelConfig& config;
+};
+
+/// --raw, --special and --system.
+PromptOptions prompt_options(const OptionValues& options);
+
+/// One input in tokens, checked against the model. Throws its error. Thread-safe.
+TokenRequest tokenize_input(const RequestInput& input, std::int64_t number, const Tokenizing& how, PromptOptions prompt);
+
 /// The inputs in tokens. Questions and refused stay on rank 0, the requests are what all ranks get.
 struct TokenQuestions {
   std::vector<Question> questions;       ///< all of them, in order

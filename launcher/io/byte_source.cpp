@@ -26,7 +26,8 @@ DescriptorSource::DescriptorSource(int descriptor, std::string name, std::functi
 bool DescriptorSource::wait() const {
   pollfd readable{.fd = descriptor_, .events = POLLIN, .revents = 0};
   while (!is_cancelled_()) {
-    if (::poll(&readable, 1, kLookUpMs) != 0) {  // an error shows itself in read()
+    const int ready = ::poll(&readable, 1, kLookUpMs);
+    if (ready > 0 || (ready < 0 && errno != EINTR)) {  // an error shows itself in read()
       return true;
     }
   }

@@ -7,10 +7,12 @@
 
 namespace unmask::launcher {
 
-/// Things that arrive in any order and leave by number: 0, 1, 2, ...
+/// Things that arrive in any order and leave by number: 0, 1, 2, ... or from another first one on.
 template <class T>
 class InOrder {
  public:
+  explicit InOrder(std::int64_t first = 0) : next_(first) {}
+
   void put(std::int64_t number, T thing) { waiting_.emplace(number, std::move(thing)); }
 
   /// The next one if it is there.
@@ -24,11 +26,12 @@ class InOrder {
     ++next_;
     return thing;
   }
-  std::int64_t num_left() const { return next_; }  ///< how many have left
+  std::int64_t num_left() const { return next_; }  ///< how many have left; the number of the next one
+  std::size_t num_waiting() const { return waiting_.size(); }
 
  private:
   std::map<std::int64_t, T> waiting_;
-  std::int64_t next_ = 0;
+  std::int64_t next_;
 };
 
 }  // namespace unmask::launcher

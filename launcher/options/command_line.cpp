@@ -179,7 +179,8 @@ void check_combinations(const CommandSpec& command, const OptionValues& values) 
       usage(command.name, format("--{} and --{} exclude each other: {}", a, b, why));
     }
   };
-  if (const bool needs_none = command.command == Command::kInfo || command.command == Command::kCheck || command.command == Command::kBench;
+  if (const bool needs_none = command.command == Command::kInfo || command.command == Command::kCheck ||
+                                  command.command == Command::kBench || (command.command == Command::kBatch && values.given("status"));
       !needs_none && !values.given("model")) {
     usage(command.name, "expected --model DIR, a checkpoint folder, found none");
   }
@@ -198,6 +199,12 @@ void check_combinations(const CommandSpec& command, const OptionValues& values) 
     if (values.is_on("show-steps") && !values.is_on("json") && !values.given("requests")) {
       usage(command.name, "--show-steps adds to the JSON output: give --json or --requests too");
     }
+  }
+  if (command.command == Command::kBatch && !values.given("status")) {
+    if (!values.given("input") || (!values.given("output") && !values.is_on("dry-run"))) {
+      usage(command.name, "expected -i FILE with the requests and -o FILE for the answers");
+    }
+    exclude("raw", "system", "a system message needs the chat template");
   }
   if (command.command == Command::kBench && !values.given("bench")) {
     usage(command.name, format("expected what to measure, {}, found none", allowed_values(*find_option("bench"))));

@@ -35,6 +35,12 @@ constexpr auto kCommands = std::to_array<CommandSpec>({
      "Prints one record per case: the median of its times, the limit that was measured by the same threads in turn with the\n"
      "case, and the share of it that was reached. limits: memory read and matrix peak of all ranks together.",
      "unmask bench limits -o json", "bench"},
+    {Command::kBatch, "batch", "answer a file of requests in a job that may be killed and run again",
+     "Answers go to a file, in the order of the input, with a journal beside it. Run again, the same command goes on where the\n"
+     "last run ended, however it ended, also on another number of ranks: nothing is lost and nothing is repeated. SIGUSR1,\n"
+     "SIGTERM and --max-time end the run at the end of a step with code 75: run it again. A line that cannot be answered gets\n"
+     "an error in its place, and the run ends with code 5.",
+     "mpirun -n 8 unmask batch --model DIR -i requests.jsonl -o answers.jsonl"},
 });
 
 }  // namespace

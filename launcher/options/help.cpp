@@ -57,7 +57,7 @@ std::string left_side(const OptionSpec& spec) {
   if (spec.kind == ValueKind::kOnOff) {
     out += " on|off";
   } else if (!spec.choices.empty()) {
-    out += format(" {}", (spec.built.empty() ? spec.choices : spec.built));
+    out += format(" {}", spec.choices);
   } else if (spec.kind != ValueKind::kFlag) {
     out += format(" {}", spec.value);
   }
@@ -65,9 +65,6 @@ std::string left_side(const OptionSpec& spec) {
 }
 
 std::string range(const OptionSpec& spec) {
-  if (!spec.built.empty()) {
-    return format("this version: only {}", spec.built);
-  }
   if (spec.kind == ValueKind::kInteger) {
     return spec.max < (std::uint64_t{1} << 31) - 1 ? format("{} to {}", spec.min, spec.max) : format("{} or more", spec.min);
   }

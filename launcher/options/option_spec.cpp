@@ -45,17 +45,6 @@ bool in_range(const OptionSpec& spec, std::string_view value) {
   return false;
 }
 
-/// Whether this version can carry the value out; 0 and 0.0 are the same number.
-bool is_built(const OptionSpec& spec, std::string_view value) {
-  if (spec.built.empty()) {
-    return true;
-  }
-  const auto built = split_choices(spec.built);
-  return std::ranges::any_of(built, [&](std::string_view b) {
-    return spec.kind == ValueKind::kReal ? parse<double>(b) == parse<double>(value) : b == value;
-  });
-}
-
 /// A value in a message: cut where it is long, and without bytes that could disturb a terminal.
 std::string shown(std::string_view value) {
   constexpr std::size_t kLongest = 60;
@@ -120,9 +109,6 @@ std::string allowed_values(const OptionSpec& spec) {
 std::optional<std::string> find_fault(const OptionSpec& spec, std::string_view value) {
   if (!in_range(spec, value)) {
     return format("expected {}, found '{}'", allowed_values(spec), shown(value));
-  }
-  if (!is_built(spec, value)) {
-    return format("'{}' is not available in this version; available: {}", shown(value), join(split_choices(spec.built)));
   }
   return std::nullopt;
 }

@@ -12,7 +12,7 @@
 
 namespace unmask::launcher {
 
-enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench };
+enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench, kBatch };
 
 /// A set of commands: which ones take an option.
 struct CommandSet {
@@ -44,7 +44,6 @@ struct OptionSpec {
   std::string_view fallback = {};      ///< the value that counts when none is given; empty: none
   std::string_view fallback_note = {}; ///< what happens then, where a value cannot say it
   std::string_view choices = {};       ///< kChoice: separated by '|'
-  std::string_view built = {};         ///< the values that this version can carry out, as `choices`; empty: all
   std::uint64_t min = 0, max = 0;      ///< kInteger; kText: min is the least length in bytes
   double max_real = 0;                 ///< kReal
   Repeat repeat = Repeat::kLastWins;
@@ -65,7 +64,7 @@ std::string environment_name(const OptionSpec& spec);  ///< UNMASK_GEN_LENGTH
 std::string request_key(const OptionSpec& spec);       ///< gen_length
 std::string allowed_values(const OptionSpec& spec);    ///< "a whole number from 1 to 2147483647", "one of none, dual"
 
-/// What is wrong with this value, as "expected ..., found ..."; nothing if it is in range and this version can do it.
+/// What is wrong with this value, as "expected ..., found ..."; nothing if it is in range.
 std::optional<std::string> find_fault(const OptionSpec& spec, std::string_view value);
 
 /// The parts of "a|b|c".

@@ -9,11 +9,6 @@
 
 namespace unmask::launcher {
 
-int agree_on_threads(const Job& job) {
-  const int share = runtime::share_of_cores(job.comm, &job.log);
-  return job.options().given("threads") ? narrow<int>(job.options().integer("threads")) : share;
-}
-
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks) {
   if (option == "even") {
     return cluster::Placement::even(num_experts, num_ranks);
@@ -30,6 +25,17 @@ cluster::Placement read_placement(const std::string& option, std::int64_t num_ex
     owner.emplace_back(rank.get<std::int32_t>());
   }
   return cluster::Placement(std::move(owner), num_ranks);
+}
+
+const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision) {
+  const experts::KernelFamily* family = nullptr;
+  as_agreed([&] { family = &runtime::agree_on_kernels(job.comm, job.options().text("kernel"), precision, &job.log); });
+  return *family;
+}
+
+int agree_on_threads(const Job& job) {
+  const int share = runtime::share_of_cores(job.comm, &job.log);
+  return job.options().given("threads") ? narrow<int>(job.options().integer("threads")) : share;
 }
 
 }  // namespace unmask::launcher

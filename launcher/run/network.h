@@ -22,6 +22,7 @@ class Network {
 
   const runtime::ModelConfig& config() const { return model_->config(); }
   const std::filesystem::path& folder() const { return model_->folder(); }
+  std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   std::string dtype() const;  ///< of --dtype's words, the one that is true
   int num_threads() const { return model_->num_threads(); }
@@ -43,10 +44,13 @@ std::optional<experts::WeightType> expert_type_of(const OptionValues& options);
 /// --dtype as a precision.
 experts::Precision precision_of(const OptionValues& options);
 
-/// Collective. --threads, or this rank's share of the cores that it may use.
-int agree_on_threads(const Job& job);
-
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
+
+/// Collective. The kernels that --kernel names, or the best family for the precision that every rank has.
+const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision);
+
+/// Collective. --threads, or this rank's share of the cores that it may use.
+int agree_on_threads(const Job& job);
 
 }  // namespace unmask::launcher

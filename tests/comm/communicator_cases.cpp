@@ -102,29 +102,29 @@ void check_posts(Communicator& comm, std::int64_t count) {
     return message % 500 == 499 ? std::size_t{1} << 20 : static_cast<std::size_t>(message % 50);
   };
   for (std::int64_t message = 0; message < count; ++message) {
-    comm.post_to_root(payload(comm.rank().value, message, bytes_of(message)));
+    for (Rank to(0); to.value < comm.num_ranks(); ++to) {
+      comm.post(to, payload(comm.rank().value, message + to.value, bytes_of(message)));
+    }
   }
   comm.barrier();  // a collective while posts are under way, none of them polled
-  if (comm.is_root()) {
-    std::map<Rank, std::int64_t> next;
-    const Stopwatch watch;
-    for (std::int64_t got = 0; got < count * comm.num_ranks();) {
-      const auto posted = comm.poll();
-      if (!posted) {
-        std::this_thread::yield();
-        if (watch.seconds() > 50) {
-          ADD_FAILURE() << "only " << got << " messages came";
-          break;
-        }
-        continue;
+  std::map<Rank, std::int64_t> next;
+  const Stopwatch watch;
+  for (std::int64_t got = 0; got < count * comm.num_ranks();) {
+    const auto posted = comm.poll();
+    if (!posted) {
+      std::this_thread::yield();
+      if (watch.seconds() > 50) {
+        ADD_FAILURE() << "only " << got << " messages came";
+        break;
       }
-      const auto message = next[posted->from]++;
-      EXPECT_TRUE(posted->message == payload(posted->from.value, message, bytes_of(message)))
-          << "message " << message << " of rank " << posted->from.value;
-      ++got;
+      continue;
     }
-    EXPECT_FALSE(comm.poll().has_value());
+    const auto message = next[posted->from]++;
+    EXPECT_TRUE(posted->message == payload(posted->from.value, message + comm.rank().value, bytes_of(message)))
+        << "message " << message << " of rank " << posted->from.value;
+    ++got;
   }
+  EXPECT_FALSE(comm.poll().has_value());
   comm.barrier();
 }
 

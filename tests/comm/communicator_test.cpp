@@ -65,7 +65,8 @@ TEST(Deadline, EndsAnExchangeThatOneRankDoesNotJoin) {
   const auto absent = world.communicator(Rank(1));
   const auto comm = world.communicator(Rank(0));
   const auto placement = cluster::Placement::even(4, 2);
-  const auto exchange = make_exchange(*comm, placement, {.hidden = 8});
+  ThreadTeam team(1);
+  const auto exchange = make_exchange(*comm, placement, team, {.hidden = 8});
   EXPECT_THAT(lost_peer([&] { exchange->dispatch({}, {0, 2, {}, {}}, Vote::kIdle); }),
               AllOf(HasSubstr("rank 1"), HasSubstr("dispatch, counts"), HasSubstr("of 16 bytes")));
 }

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/bfloat16.h"
@@ -116,14 +118,16 @@ cluster::Placement make_placement(const ExchangeCase& c, std::int64_t num_ranks)
   return {std::move(owner), num_ranks};
 }
 
-/// Computes the slots as the experts would, and checks on the way that every row is where its own values say it belongs.
-std::vector<float> compute_slots(const ExchangeCase& c, int layer, const cluster::ExpertWork& work,
-                                 std::span<const ExpertId> held) {
-  std::vector<float> slots(size(work.num_slots * c.hidden), 0.0F);
+/// Computes a chunk's slots as the experts would, and checks on the way that every row is where its own values say it belongs.
+/// Slots of chunks to come are full of NaN.
+void compute_slots(const ExchangeCase& c, int layer, const cluster::ExpertWork& work, std::span<const ExpertId> held,
+                   std::vector<float>& slots) {
+  slots.resize(size(work.num_slots * c.hidden), std::numeric_limits<float>::quiet_NaN());
+  std::fill(slots.begin() + work.new_slots_begin * c.hidden, slots.begin() + work.new_slots_end * c.hidden, 0.0F);
   std::vector<int> slot_uses(size(work.num_slots), 0);
   std::pair<std::int32_t, std::int32_t> last(-1, -1);
   for (const auto& a : work.assignments) {
-    EXPECT_TRUE(a.row >= 0 && a.row < work.num_rows && a.slot >= 0 && a.slot < work.num_slots);
+    EXPECT_TRUE(a.row >= 0 && a.row < work.num_rows && a.slot >= 0 && a.slot < work.new_slots_end);
     const std::pair<std::int32_t, std::int32_t> here(a.expert.value, a.row);
     EXPECT_LT(last, here) << "assignments must ascend by (expert, row)";
     last = here;
@@ -139,45 +143,65 @@ std::vector<float> compute_slots(const ExchangeCase& c, int layer, const cluster
     }
     ++slot_uses[size(a.slot)];
   }
-  EXPECT_TRUE(std::all_of(slot_uses.begin(), slot_uses.end(), [](int uses) { return uses > 0; })) << "a slot nobody writes";
-  return slots;
+  EXPECT_TRUE(std::all_of(slot_uses.begin() + work.new_slots_begin, slot_uses.begin() + work.new_slots_end,
+                          [](int uses) { return uses > 0; }))
+      << "a slot nobody begins";
 }
 
-void run_layer(Communicator& comm, const ExchangeCase& c, WireType wire, int layer, const cluster::Placement& placement,
-               Exchange& exchange) {
-  const auto rank = comm.rank().value;
-  const std::int64_t count = num_rows(c, layer, rank, comm.num_ranks());
+/// What a rank brings to a layer.
+struct LayerInput {
   std::vector<float> rows;
   Choice all;
   std::vector<float> expected;
-  for (std::int64_t row = 0; row < count; ++row) {
+  std::int64_t num_rows = 0;
+};
+LayerInput make_input(const ExchangeCase& c, WireType wire, int layer, const Communicator& comm) {
+  LayerInput in;
+  const auto rank = comm.rank().value;
+  in.num_rows = num_rows(c, layer, rank, comm.num_ranks());
+  for (std::int64_t row = 0; row < in.num_rows; ++row) {
     const auto values = row_values(c, wire, layer, rank, row);
     const auto choice = choose(c, layer, rank, row);
-    rows.insert(rows.end(), values.begin(), values.end());
-    all.ids.insert(all.ids.end(), choice.ids.begin(), choice.ids.end());
-    all.weights.insert(all.weights.end(), choice.weights.begin(), choice.weights.end());
+    in.rows.insert(in.rows.end(), values.begin(), values.end());
+    in.all.ids.insert(in.all.ids.end(), choice.ids.begin(), choice.ids.end());
+    in.all.weights.insert(in.all.weights.end(), choice.weights.begin(), choice.weights.end());
     const auto sums = reference(c, wire, choice, values);
-    expected.insert(expected.end(), sums.begin(), sums.end());
+    in.expected.insert(in.expected.end(), sums.begin(), sums.end());
   }
+  return in;
+}
+
+/// One layer from rows to sums.
+std::vector<float> run_layer(Communicator& comm, const ExchangeCase& c, int layer, const cluster::Placement& placement,
+                             const LayerInput& in, Exchange& exchange) {
+  const auto rank = comm.rank().value;
   const bool stop = rank == layer % comm.num_ranks();
-  const auto arrived = exchange.dispatch(rows, {count, c.top_k, all.ids, all.weights},
-                                         (count > 0 ? Vote::kWork : Vote::kIdle) | (stop ? Vote::kStop : Vote::kIdle));
+  const Vote votes = exchange.dispatch(in.rows, {in.num_rows, c.top_k, in.all.ids, in.all.weights},
+                                       (in.num_rows > 0 ? Vote::kWork : Vote::kIdle) | (stop ? Vote::kStop : Vote::kIdle));
   std::int64_t total = 0;
   for (std::int64_t r = 0; r < comm.num_ranks(); ++r) {
     total += num_rows(c, layer, r, comm.num_ranks());
   }
-  EXPECT_TRUE(has(arrived.votes, Vote::kStop));
-  EXPECT_EQ(has(arrived.votes, Vote::kWork), total > 0);
-  EXPECT_LE(arrived.work.num_rows, total) << "each row comes once, however many experts it has here";
-  const auto slots = compute_slots(c, layer, arrived.work, placement.held_by(comm.rank()));
-  std::vector<float> sums(rows.size(), -1.0F);
-  exchange.combine(slots, sums);
-
-  std::int64_t wrong = 0;
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    wrong += std::bit_cast<std::uint32_t>(sums[i]) != std::bit_cast<std::uint32_t>(expected[i]) ? 1 : 0;
+  EXPECT_TRUE(has(votes, Vote::kStop));
+  EXPECT_EQ(has(votes, Vote::kWork), total > 0);
+  std::vector<float> slots;
+  for (std::int64_t chunk = 0; chunk < exchange.num_chunks(); ++chunk) {
+    const auto work = exchange.receive(chunk);
+    EXPECT_LE(work.num_rows, total) << "each row comes once, however many experts it has here";
+    compute_slots(c, layer, work, placement.held_by(comm.rank()), slots);
+    exchange.give_back(chunk, slots);
   }
-  EXPECT_EQ(wrong, 0) << "of " << sums.size() << " values, rank " << rank << ", layer " << layer;
+  std::vector<float> sums(in.rows.size(), -1.0F);
+  exchange.combine(sums);
+  return sums;
+}
+
+std::int64_t count_different(std::span<const float> a, std::span<const float> b) {
+  std::int64_t different = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    different += std::bit_cast<std::uint32_t>(a[i]) != std::bit_cast<std::uint32_t>(b[i]) ? 1 : 0;
+  }
+  return different;
 }
 
 }  // namespace
@@ -203,15 +227,54 @@ std::vector<ExchangeCase> exchange_cases() {
   };
 }
 
-void run_exchange_case(Communicator& comm, const ExchangeCase& c, WireType wire) {
+std::vector<ExchangeSetting> exchange_settings() {
+  return {{.wire = WireType::kBfloat16},
+          {.wire = WireType::kFloat32, .num_threads = 2},
+          {.wire = WireType::kBfloat16, .overlap = Overlap::kOff},
+          {.wire = WireType::kBfloat16, .min_message_bytes = 1000}};
+}
+
+void run_exchange_case(Communicator& comm, const ExchangeCase& c, const ExchangeSetting& setting) {
   const auto placement = make_placement(c, comm.num_ranks());
-  const auto exchange = make_exchange(comm, placement, {.hidden = c.hidden, .wire = wire});
+  ThreadTeam team(setting.num_threads);
+  const auto exchange = make_exchange(comm, placement, team,
+                                      {.hidden = c.hidden, .wire = setting.wire, .overlap = setting.overlap,
+                                       .min_message_bytes = setting.min_message_bytes});
   for (int layer = 0; layer < c.num_layers; ++layer) {
-    run_layer(comm, c, wire, layer, placement, *exchange);
+    const LayerInput in = make_input(c, setting.wire, layer, comm);
+    const auto sums = run_layer(comm, c, layer, placement, in, *exchange);
+    EXPECT_EQ(count_different(sums, in.expected), 0) << "of " << sums.size() << " values, rank " << comm.rank().value << ", layer " << layer;
   }
+  const auto statistics = exchange->statistics();
+  EXPECT_GE(statistics.wire_bytes, statistics.minimum_bytes);
   if (comm.num_ranks() == 1) {
-    EXPECT_EQ(exchange->statistics().wire_bytes, 0U);
+    EXPECT_EQ(statistics.wire_bytes, 0U);
   }
+}
+
+void run_fast_combine(Communicator& comm, const ExchangeCase& c) {
+  const auto placement = make_placement(c, comm.num_ranks());
+  ThreadTeam team(1);
+  ExchangeOptions options{.hidden = c.hidden, .wire = WireType::kFloat32, .min_message_bytes = 1};
+  const auto exact = make_exchange(comm, placement, team, options);
+  options.combine = Combine::kFast;
+  const auto fast = make_exchange(comm, placement, team, options);
+  const auto again = make_exchange(comm, placement, team, options);
+  for (int layer = 0; layer < c.num_layers; ++layer) {
+    const LayerInput in = make_input(c, options.wire, layer, comm);
+    const auto expected = run_layer(comm, c, layer, placement, in, *exact);
+    const auto sums = run_layer(comm, c, layer, placement, in, *fast);
+    const auto same = run_layer(comm, c, layer, placement, in, *again);
+    EXPECT_EQ(count_different(sums, same), 0);
+    float largest = 0, difference = 0;
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      largest = std::max(largest, std::abs(expected[i]));
+      difference = std::max(difference, std::abs(expected[i] - sums[i]));
+    }
+    // Sums of at most top_k terms in another order, each off by half a unit of the largest value on the way.
+    EXPECT_LE(difference, static_cast<float>(4 * c.top_k) * 0x1p-23F * largest);
+  }
+  EXPECT_LE(fast->statistics().minimum_bytes, exact->statistics().minimum_bytes);
 }
 
 }  // namespace unmask::comm::test

@@ -37,8 +37,21 @@ inline void PrintTo(const ExchangeCase& c, std::ostream* out) { *out << c.name; 
 
 std::vector<ExchangeCase> exchange_cases();
 
+/// How an exchange may be built: none of it changes a bit.
+struct ExchangeSetting {
+  WireType wire = WireType::kBfloat16;
+  Overlap overlap = Overlap::kOn;
+  std::int64_t min_message_bytes = 1;  ///< as many chunks as there can be
+  int num_threads = 1;
+};
+std::vector<ExchangeSetting> exchange_settings();
+
 /// Runs the layers of a case through an Exchange and compares every sum, bit by bit, with the reference; EXPECTs only, so
 /// that all ranks come to the end. Every rank calls it.
-void run_exchange_case(Communicator& comm, const ExchangeCase& test_case, WireType wire);
+void run_exchange_case(Communicator& comm, const ExchangeCase& test_case, const ExchangeSetting& setting);
+
+/// The same with fast combine, whose bits hang on the placement: the sums are near those of exact combine, fewer bytes return,
+/// and a second run gives the same bits.
+void run_fast_combine(Communicator& comm, const ExchangeCase& test_case);
 
 }  // namespace unmask::comm::test

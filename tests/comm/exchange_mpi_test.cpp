@@ -10,10 +10,12 @@ namespace {
 class ExchangeOverMpi : public testing::TestWithParam<ExchangeCase> {};
 
 TEST_P(ExchangeOverMpi, GivesTheBitsOfTheReference) {
-  for (const auto wire : {WireType::kBfloat16, WireType::kFloat32}) {
-    run_exchange_case(world(), GetParam(), wire);
+  for (const auto& setting : exchange_settings()) {
+    run_exchange_case(world(), GetParam(), setting);
   }
 }
+
+TEST_P(ExchangeOverMpi, FastCombineStaysClose) { run_fast_combine(world(), GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Cases, ExchangeOverMpi, testing::ValuesIn(exchange_cases()),
                          [](const auto& instance) { return instance.param.name; });

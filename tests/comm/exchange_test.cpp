@@ -11,9 +11,14 @@ class ExchangeOverThreads : public testing::TestWithParam<std::tuple<int, Exchan
 
 TEST_P(ExchangeOverThreads, GivesTheBitsOfTheReference) {
   const auto& [num_ranks, test_case] = GetParam();
-  for (const auto wire : {WireType::kBfloat16, WireType::kFloat32}) {
-    threads::ThreadWorld(num_ranks).run([&](Communicator& comm) { run_exchange_case(comm, test_case, wire); });
+  for (const auto& setting : exchange_settings()) {
+    threads::ThreadWorld(num_ranks).run([&](Communicator& comm) { run_exchange_case(comm, test_case, setting); });
   }
+}
+
+TEST_P(ExchangeOverThreads, FastCombineStaysClose) {
+  const auto& [num_ranks, test_case] = GetParam();
+  threads::ThreadWorld(num_ranks).run([&](Communicator& comm) { run_fast_combine(comm, test_case); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, ExchangeOverThreads,

@@ -226,7 +226,7 @@ class Requests(CliTest):
             '{"id": "outside", "prompt_tokens": [320], "gen_length": 8}',
             '{"id": "negative", "prompt_tokens": [-1], "gen_length": 8}',
             '{"id": "long", "prompt_tokens": [1], "gen_length": 4000}',
-            '{"id": "later", "prompt_tokens": [1], "cfg_scale": 1.0}',
+            '{"id": "guided", "prompt_tokens": [1], "cfg_scale": 100.5}',
             '{"id": "type", "prompt_tokens": "1,2", "gen_length": 8}',
             "[" * 10000 + "]" * 10000,
             '{"id": "last", "prompt_tokens": [3, 2, 1], "gen_length": 8, "stop_at_eos": false}',

@@ -53,7 +53,8 @@ TEST(RequestLine, PromptsComeInThreeForms) {
 TEST(RequestLine, SamplingOptionsHaveTheNamesOfTheCommandLine) {
   const auto request = good(
       R"({"prompt_tokens": [1], "gen_length": 40, "threshold": 0.1, "factor": 2, "decoder": "steps", "steps": 8,
-          "stop_at_eos": false, "stop": ["a", "b"], "seed": 18446744073709551615, "cache": "none", "look_before": 0, "smoothing": false})");
+          "stop_at_eos": false, "stop": ["a", "b"], "seed": 18446744073709551615, "cache": "none", "look_before": 0,
+          "smoothing": true, "smoothing_cap": 0.5, "cfg_scale": 1.5})");
   const auto options = OptionValues(request.sampling).sampling();
   EXPECT_EQ(options.gen_length, 40);
   EXPECT_EQ(options.threshold, 0.1);
@@ -61,6 +62,9 @@ TEST(RequestLine, SamplingOptionsHaveTheNamesOfTheCommandLine) {
   EXPECT_EQ(options.decoder, runtime::DecoderKind::kSteps);
   EXPECT_EQ(options.steps, 8);
   EXPECT_FALSE(options.stop_at_eos);
+  EXPECT_TRUE(options.smoothing);
+  EXPECT_EQ(options.smoothing_cap, 0.5);
+  EXPECT_EQ(options.cfg_scale, 1.5);
   EXPECT_EQ(options.stop, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(options.seed, 18446744073709551615U);
   EXPECT_EQ(OptionValues(good(R"({"prompt": "", "stop": "x"})").sampling).sampling().stop, std::vector<std::string>{"x"});
@@ -84,7 +88,7 @@ TEST(RequestLine, WhatCannotRunSaysWhy) {
   EXPECT_THAT(fault(R"({"prompt": "a", "stop_at_eos": "on"})"), HasSubstr("true or false"));
   EXPECT_THAT(fault(R"({"prompt": "a", "stop": [""]})"), HasSubstr("not empty"));
   EXPECT_THAT(fault(R"({"prompt": "a", "cache": "full"})"), HasSubstr("none, prefix, dual, vicinity"));
-  EXPECT_THAT(fault(R"({"prompt": "a", "cfg_scale": 0.5})"), HasSubstr("available: 0"));
+  EXPECT_THAT(fault(R"({"prompt": "a", "cfg_scale": -0.5})"), HasSubstr("from 0 to 100"));
   EXPECT_THAT(fault(R"({"prompt_tokens": [-1]})"), HasSubstr("token ids"));
   EXPECT_THAT(fault(R"({"prompt_tokens": [2147483648]})"), HasSubstr("token ids"));
   EXPECT_THAT(fault(R"({"prompt_tokens": [18446744073709551615]})"), HasSubstr("token ids"));

@@ -12,7 +12,7 @@ using testing::ElementsAre;
 constexpr float kNo = kNotMasked;
 
 std::vector<std::int64_t> choose(const SamplingOptions& options, const std::vector<float>& confidence, std::int64_t planned = 1) {
-  return choose_positions(confidence, options, planned);
+  return choose_positions(confidence, options, {.planned = planned, .threshold = options.threshold});
 }
 
 TEST(PlannedUnmasks, SharesABlockOverItsSteps) {
@@ -53,6 +53,15 @@ TEST(ChoosePositions, HierarchyTakesTheBestOfEachRun) {
   const SamplingOptions options{.decoder = DecoderKind::kHierarchy, .threshold = 0.9, .low_threshold = 0.4};
   EXPECT_THAT(choose(options, {0.5F, 0.5F, kNo, 0.4F, kNo, 0.6F, 0.95F, 0.92F}), ElementsAre(0, 6, 7));
   EXPECT_THAT(choose(options, {0.1F, kNo, 0.2F}), ElementsAre(2));  // below low_threshold: only the best of all
+}
+
+TEST(PlanStep, SmoothingLowersTheThresholdFromPassToPass) {
+  SamplingOptions options{.threshold = 0.9, .threshold_decay = 0.04};
+  EXPECT_EQ(plan_step(options, {.block_size = 8, .step = 1, .pass = 0}).threshold, 0.9);
+  options.smoothing = true;
+  EXPECT_EQ(plan_step(options, {.block_size = 8, .step = 0, .pass = 0}).threshold, 1.0);
+  EXPECT_EQ(plan_step(options, {.block_size = 8, .step = 0, .pass = 2}).threshold, 1.0 - 0.04 * 2.0);
+  EXPECT_EQ(plan_step(options, {.block_size = 8, .step = 0, .pass = 3}).threshold, 0.9);
 }
 
 TEST(ChoosePositions, WithoutAnyMaskedPositionIsABug) { EXPECT_THROW(choose({}, {kNo, kNo}), std::logic_error); }

@@ -14,8 +14,10 @@ namespace {
 
 const std::filesystem::path kFolder = std::filesystem::path(UNMASK_SOURCE_DIR) / "tests/data/plain";
 
-std::int64_t length_of(const runtime::Request& request) {
-  return static_cast<std::int64_t>(request.prompt.size()) + request.options.gen_length;
+std::int64_t sides_of(const runtime::Request& request) { return request.options.cfg_scale > 0 ? 2 : 1; }
+
+std::int64_t full_rows(const runtime::Request& request) {
+  return sides_of(request) * (static_cast<std::int64_t>(request.prompt.size()) + request.options.gen_length);
 }
 
 /// What happened in one call of run_step().
@@ -35,9 +37,10 @@ std::vector<StepRecord> run_and_record(const std::vector<runtime::Request>& requ
         {.max_rows = options.max_rows, .kv_memory_bytes = options.kv_memory_bytes, .eos_tokens = parts.config.eos_tokens,
          .mask_token = parts.config.mask_token.value(), .stops_at_text = {}},
         {.on_draft = [&](const runtime::Request& request, const runtime::TraceStep& step, std::int64_t) {
-           steps.back().rows += step.window_end - step.window_begin;
+           const std::int64_t rows = sides_of(request) * (step.window_end - step.window_begin);
+           steps.back().rows += rows;
            steps.back().fed.push_back(request.number);
-           steps.back().full += step.window_end - step.window_begin == length_of(request) ? 1 : 0;
+           steps.back().full += rows == full_rows(request) ? 1 : 0;
          },
          .on_answer = [](const runtime::Request&, const runtime::Answer& answer) { EXPECT_FALSE(answer.error); }});
     for (const auto& request : requests) {
@@ -74,7 +77,7 @@ TEST_P(EngineTest, StepsKeepToTheRowsAndEverybodyHasTurns) {
   const auto requests = requests_with_every_policy();
   std::int64_t longest = 0;
   for (const auto& request : requests) {
-    longest = std::max(longest, length_of(request));
+    longest = std::max(longest, full_rows(request));
   }
   const auto steps = run_and_record(requests, {.max_rows = max_rows});
   std::map<std::int64_t, std::size_t> first, last;

@@ -56,8 +56,14 @@ runtime::SamplingOptions options_of(const Json& json) {
           .warmup = json["warmup"],
           .temperature = json.value("temperature", 0.0),
           .remasking = json.value("remasking", "") == "random" ? runtime::Remasking::kRandom : runtime::Remasking::kLowConfidence,
+          .cfg_scale = json.value("cfg_scale", 0.0),
           .seed = json.value("seed", std::uint64_t{0}),
-          .stop_at_eos = json["stop_at_eos"]};
+          .stop_at_eos = json["stop_at_eos"],
+          .smoothing = json.value("smoothing", false),
+          .smoothing_weight = json.value("smoothing_weight", 0.15),
+          .smoothing_growth = json.value("smoothing_growth", 0.02),
+          .smoothing_cap = json.value("smoothing_cap", 0.3),
+          .threshold_decay = json.value("threshold_decay", 0.02)};
 }
 
 DecodeCase read_case(const Json& prompt, const Json& result) {

@@ -18,9 +18,10 @@ constexpr TokenId kMask = 300;
 
 class HeadTest : public testing::TestWithParam<int> {
  protected:
-  HeadTest() : team(GetParam()), weight(kVocab, kHidden), head(weight, compute()) {
+  HeadTest() : team(GetParam()), weight(kVocab, kHidden), embedding(kVocab, kHidden), head(weight, embedding, compute()) {
     std::normal_distribution<float> normal(0, 0.8F);
     std::generate_n(weight.data(), kVocab * kHidden, [&] { return to_bfloat16(normal(random)); });
+    std::generate_n(embedding.data(), kVocab * kHidden, [&] { return to_bfloat16(normal(random)); });
   }
 
   experts::Compute compute() { return {&experts::choose_kernel_family("auto", experts::Precision::kFloat32), &team, experts::Precision::kFloat32}; }
@@ -34,7 +35,7 @@ class HeadTest : public testing::TestWithParam<int> {
 
   std::mt19937 random{3};
   ThreadTeam team;
-  experts::Matrix weight;
+  experts::Matrix weight, embedding;
   Head head;
 };
 
@@ -109,6 +110,46 @@ TEST_P(HeadTest, CreditMatchesADenseMatrix) {
       std::for_each(row.begin(), row.end(), [&](float& x) { x += drift(random); });
     }
     EXPECT_GE(credit.tokens().size(), 1U);
+  }
+}
+
+/// softmax . embeddings, in double precision.
+std::vector<double> expected_embedding(const std::vector<float>& logits, const experts::Matrix& embedding) {
+  const Dense d = softmax({logits.begin(), logits.end()});
+  std::vector<double> sum(size(embedding.cols()), 0.0);
+  for (std::int64_t token = 0; token < embedding.rows(); ++token) {
+    for (std::int64_t i = 0; i < embedding.cols(); ++i) {
+      sum[size(i)] += d.p[size(token)] * double{to_float(embedding.row(token)[i])};
+    }
+  }
+  return sum;
+}
+
+TEST_P(HeadTest, ExpectedEmbeddingsMatchTheWholeSoftmaxAndAreTheRowsOwn) {
+  constexpr std::int64_t kRows = 70;
+  const auto rows = random_rows(kRows);
+  const std::vector<TokenId> apart = {0, 5, kMask, 700, 1030};
+  std::vector<HeadQuery> queries(kRows, {.excluded = kMask, .apart = {}, .expectation = Expectation::kEmbedding});
+  for (std::size_t r = 0; r < queries.size(); r += 3) {
+    queries[r].expectation = Expectation::kNone;
+  }
+  queries[1].apart = apart;  // tokens kept apart count all the same
+  const auto summaries = head.summarise(rows, queries);
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    const std::span row(rows.data() + r * kHidden, size(kHidden));
+    const auto& got = summaries[size(r)].expected;
+    if (r % 3 == 0) {
+      EXPECT_TRUE(got.empty());
+      continue;
+    }
+    const auto expected = expected_embedding(head.logits(row), embedding);
+    ASSERT_EQ(got.size(), expected.size());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      EXPECT_NEAR(got[i], expected[i], 2e-6) << "row " << r;
+    }
+    if (r != 1) {
+      EXPECT_EQ(head.summarise(row, {queries.data() + 2, 1})[0].expected, got);  // bit for bit
+    }
   }
 }
 

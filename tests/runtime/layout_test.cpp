@@ -212,5 +212,37 @@ TEST(Requests, WhoseKeysAndValuesCanNeverFitAreRefused) {
   EXPECT_FALSE(result.answers.at(requests[1].number).error);
 }
 
+TEST(Requests, WithGuidanceKeepKeysAndValuesOfBothSides) {
+  const auto folder = kData / "plain";
+  runtime::Request plain{.number = 0, .id = "a", .prompt = {1, 2, 3}, .options = {.gen_length = 20, .block_length = 8}};
+  runtime::Request guided = plain;
+  guided.options.cfg_scale = 1.5;
+  const std::uint64_t needs = run_job(folder, {}, {plain}).kv_peak_bytes;
+  const auto fits = run_job(folder, {.kv_memory_bytes = 2 * needs}, {guided});
+  EXPECT_FALSE(fits.answers.at(0).error);
+  EXPECT_EQ(fits.kv_peak_bytes, 2 * needs);
+  EXPECT_EQ(fits.kv_bytes, 0U);
+  const auto refused = run_job(folder, {.kv_memory_bytes = 2 * needs - 1}, {guided});
+  ASSERT_TRUE(refused.answers.at(0).error);
+  EXPECT_NE(std::string(refused.answers.at(0).error->what()).find(format("46 positions need {} bytes, this rank has {}", 2 * needs, 2 * needs - 1)),
+            std::string::npos) << refused.answers.at(0).error->what();
+}
+
+/// Without a prompt both sides are the same, so guidance of any scale changes nothing but the rows.
+TEST(Requests, WithGuidanceAndAnEmptyPromptAnswerAsWithout) {
+  const auto folder = kData / "uneven";
+  for (const auto cache : {runtime::CachePolicy::kNone, runtime::CachePolicy::kPrefix, runtime::CachePolicy::kDual, runtime::CachePolicy::kVicinity}) {
+    runtime::Request plain{.number = 0, .id = "a", .prompt = {}, .options = {.gen_length = 20, .block_length = 8, .cache = cache, .smoothing = true}};
+    runtime::Request guided = plain;
+    guided.number = 1;
+    guided.options.cfg_scale = 3;
+    const auto result = run_job(folder, {}, {plain, guided});
+    ASSERT_FALSE(result.answers.at(1).error);
+    EXPECT_EQ(result.answers.at(1).tokens, result.answers.at(0).tokens);
+    EXPECT_EQ(result.answers.at(1).passes, result.answers.at(0).passes);
+    EXPECT_EQ(result.answers.at(1).rows, 2 * result.answers.at(0).rows);
+  }
+}
+
 }  // namespace
 }  // namespace unmask::testing_data

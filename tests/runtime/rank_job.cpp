@@ -21,7 +21,7 @@ void with_network(const std::filesystem::path& folder, const JobOptions& options
     const auto loaded = checkpoint.load(placement, comm.rank(), team, {.layout = experts::layout_of(kernels)});
     const bool bf16 = options.precision == experts::Precision::kBfloat16;
     const auto exchange = comm::make_exchange(
-        comm, placement, {.hidden = config.hidden, .wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
+        comm, placement, team, {.hidden = config.hidden, .wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
     runtime::Transformer transformer(config, loaded.weights, *exchange,
                                      {&kernels, &team, options.precision});
     RankParts parts{comm, transformer, config};

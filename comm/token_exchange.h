@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/clock.h"
+#include "base/thread_team.h"
+#include "comm/arrivals.h"
+#include "comm/chunks.h"
+#include "comm/cpu_meter.h"
+#include "comm/exchange.h"
+#include "comm/flight.h"
+#include "comm/message_buffers.h"
+#include "comm/message_plan.h"
+#include "comm/parcel.h"
+#include "comm/point_to_point.h"
+#include "comm/return_plan.h"
+#include "comm/row_sums.h"
+
+namespace unmask::comm {
+
+/// The exchange by direct messages between all pairs of ranks. One layer on a lane, from one rank to another:
+///
+///   dispatch:  head | routing | rows of chunk 0 | rows of chunk 1 | ...     rows already sent for an earlier chunk stay away
+///   combine:   sums that chunk 0 ended | sums that chunk 1 ended | ...
+///
+/// Heads, routing and all rows leave at once, one behind the other. Each rank cuts what is too small for a message together;
+/// both ends of a message find its size in the routing.
+class TokenExchange final : public Exchange {
+ public:
+  TokenExchange(PointToPoint& wires, const cluster::Placement& placement, ThreadTeam& team, const ExchangeOptions& options);
+  ~TokenExchange() override;
+
+  Vote dispatch(std::span<const float> rows, const cluster::Routing& routing, Vote vote) override;
+  std::int64_t num_chunks() const override { return std::ssize(chunk_ends_); }
+  cluster::ExpertWork receive(std::int64_t chunk) override;
+  void give_back(std::int64_t chunk, std::span<const float> slots) override;
+  void combine(std::span<float> sums) override;
+  ExchangeStatistics statistics() const override;
+
+ private:
+  /// What this rank knows of another one in this layer; of itself, only what returns.
+  struct Peer {
+    ParcelHead head_out, head_in;
+    Parcel parcel;       ///< that came from it
+    ReturnPlan back;     ///< what goes back to it
+    ReturnPlan returns;  ///< what it returns for the parcel it got
+  };
+
+  template <class Task>
+  void spread(std::int64_t count, const Task& task);
+  void wait(Flight& flight);
+  void look();
+
+  void plan_out();
+  std::span<const std::int64_t> row_bytes(const Parcel& parcel);
+  void send_heads(Flight& heads, Vote vote);
+  void expect_returns();
+  void send_rows();
+  Vote receive_heads(Flight& heads, Vote vote);
+  void check_head(Rank from) const;
+  void receive_routing();
+  void plan_in();
+  void find_chunk_ends();
+  void take_own_rows();
+  void take_rows(const MessagePlan::Message& message);
+
+  PointToPoint& wires_;
+  const JobView& job_;
+  const cluster::Placement& placement_;
+  ThreadTeam& team_;
+  ExchangeOptions options_;
+  ChunkGrid grid_;
+  Packer packer_;
+  Arrivals arrivals_;
+  RowSums row_sums_;
+  std::vector<SumUnits> units_;  ///< by rank
+  std::vector<Peer> peers_;      ///< by rank
+  MessagePlan plan_rows_out_, plan_rows_in_, plan_back_, plan_returns_;
+  std::vector<std::int64_t> chunk_ends_;  ///< of the chunks in which this rank computes, on the grid
+  std::vector<std::int64_t> row_bytes_;
+
+  MessageBuffers rows_out_, rows_in_, back_out_, back_in_, routing_out_, routing_in_;
+  std::vector<Parcel> parcels_out_;  ///< by rank, the own one among them
+  AlignedBuffer<float> row_values_;
+  std::span<const float> own_input_, rows_, slots_;
+
+  CpuMeter meter_;
+  ExchangeStatistics statistics_;
+  double wait_seconds_ = 0;
+  Stopwatch since_look_;
+  std::uint32_t layer_ = 0;
+
+  // Messages under way, which die before the buffers they use.
+  Flight sending_rows_{wires_, "dispatch, rows out", &meter_};
+  Flight returning_{wires_, "combine, rows back", &meter_};
+  Flight returns_{wires_, "combine, rows back", &meter_};
+  std::vector<Flight> arriving_;  ///< by chunk
+};
+
+}  // namespace unmask::comm

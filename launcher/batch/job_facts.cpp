@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/batch/job_facts.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include <nlohmann/json.hpp>
+
+#include "base/byte_stream.h"
+#include "launcher/run/version.h"
+#include "runtime/fingerprint.h"
+#include "runtime/input_file.h"
+
+namespace unmask::launcher {
+namespace {
+
+constexpr std::uint64_t kMaxTextFileBytes = std::uint64_t{1} << 30;
+
+/// Of the files that turn text into tokens and back.
+std::string text_fingerprint(const std::filesystem::path& folder) {
+  runtime::Fingerprint all;
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"}) {
+    std::error_code ignored;
+    const bool is_there = std::filesystem::exists(folder / name, ignored);
+    all.add(is_there ? runtime::read_text_file(folder / name, kMaxTextFileBytes) : "");
+  }
+  return all.text();
+}
+
+/// "0-3,8": the processing units that this thread may run on.
+std::string allowed_units() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) {
+    return "?";
+  }
+  std::string out;
+  for (std::size_t i = 0; i < CPU_SETSIZE; ++i) {
+    if (!CPU_ISSET(i, &set)) {
+      continue;
+    }
+    std::size_t last = i;
+    while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, &set)) {
+      ++last;
+    }
+    out += format("{}{}{}", out.empty() ? "" : ",", i, last == i ? "" : format("-{}", last));
+    i = last;
+  }
+  return out;
+}
+
+}  // namespace
+
+JobFacts job_facts(const Job& job, const Network& network) {
+  const OptionValues& options = job.options();
+  JobFacts out;
+  const auto add = [&](std::string name, std::string value) { out.facts.emplace_back(std::move(name), std::move(value)); };
+  add("model", network.fingerprint());
+  add("tokenizer and template", text_fingerprint(network.folder()));
+  add("--dtype", options.text("dtype"));
+  add("--kernel", std::string(network.kernels().name));
+  add("order", options.is_on("unordered") ? "any" : "input");
+  for (const OptionSpec& spec : option_table()) {
+    const bool reaches_answers = spec.group == OptionGroup::kSampling || spec.name == "raw" || spec.name == "special" || spec.name == "system";
+    if (reaches_answers && spec.commands.has(Command::kBatch)) {
+      add(format("--{}", spec.name), format("{}", fmt::join(options.texts(spec.name), " | ")));
+    }
+  }
+  return out;
+}
+
+std::string run_json(const Job& job, const Network& network) {
+  auto out = nlohmann::ordered_json::object();
+  out["began"] = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  out["host"] = job.comm.host();
+  out["pid"] = ::getpid();
+  out["ranks"] = job.comm.num_ranks();
+  out["threads"] = network.num_threads();
+  out["version"] = version_line();
+  return out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+void log_rank_map(const Job& job, const Network& network) {
+  ByteWriter mine;
+  mine.put(job.comm.host()).put(std::int64_t{::getpid()}).put(std::int64_t{network.num_threads()}).put(allowed_units());
+  std::int64_t rank = 0;
+  for (const auto& bytes : job.comm.all_gather(mine.take())) {
+    ByteReader reader(bytes);
+    const std::string host = reader.get_text();
+    const auto pid = reader.get<std::int64_t>();
+    const auto threads = reader.get<std::int64_t>();
+    job.log.info("rank {}: host {}, process {}, {} threads on processing units {}", rank++, host, pid, threads, reader.get_text());
+  }
+}
+
+}  // namespace unmask::launcher

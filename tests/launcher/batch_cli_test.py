@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""unmask batch from outside: the same answers as generate, in any form of input, on any ranks; resumed, refused, stopped."""
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from unmask_cli import DEMO, MPIRUN, PROGRAM, CliTest, decode_cases, unmask
+
+SHORT = {"gen_length": 16, "block_length": 16}
+
+
+def questions(count, **more):
+    cases = [case["question"] for _, case in decode_cases("demo")]
+    return [{"id": f"q{i}", "prompt": cases[i % len(cases)], **SHORT, **more} for i in range(count)]
+
+
+def chat(request, name=None):
+    body = {"model": "demo", "messages": [{"role": "user", "content": request["prompt"]}], "max_tokens": request["gen_length"],
+            "block_length": request["block_length"]}
+    return {"custom_id": name or request["id"], "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+class BatchTest(CliTest):
+    def setUp(self):
+        self.holder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.holder.cleanup)
+        self.work = pathlib.Path(self.holder.name)
+        self.input, self.output = self.work / "in.jsonl", self.work / "out.jsonl"
+
+    def write(self, requests):
+        lines = [r if isinstance(r, (str, bytes)) else json.dumps(r) for r in requests]
+        self.input.write_bytes(b"".join((l if isinstance(l, bytes) else l.encode()) + b"\n" for l in lines))
+
+    def batch(self, *args, ranks=0, code=0, **more):
+        result = unmask("batch", "--model", DEMO, "-i", self.input, "-o", self.output, *args, ranks=ranks, **more)
+        self.assertEqual(result.code, code, f"{result.out[-500:]} {result.err[-3000:]}")
+        return result
+
+    def lines(self):
+        return [json.loads(line) for line in self.output.read_text().splitlines()]
+
+    def answers_of_generate(self):
+        result = unmask("generate", "--model", DEMO, "--requests", self.input)
+        return [{k: v for k, v in line.items() if k != "run"} for line in result.lines]
+
+
+class Answers(BatchTest):
+    def test_the_same_as_generate_on_any_ranks(self):
+        self.write(questions(60))
+        expected = self.answers_of_generate()
+        first = None
+        for ranks, more in ((0, []), (1, []), (2, []), (3, ["--max-rows", "64"]), (4, ["--reorder-window", "3"]),
+                            (0, ["--transport", "threads:3"]), (2, ["--kv-memory", "200000"])):
+            with self.subTest(ranks=ranks, more=more):
+                self.batch("--restart", *more, ranks=ranks)
+                self.assertEqual(self.lines(), expected)
+                first = first or self.output.read_bytes()
+                self.assertEqual(self.output.read_bytes(), first)
+        self.batch("--restart", "--unordered", ranks=3)
+        self.assertEqual(sorted(self.lines(), key=lambda a: a["id"]), sorted(expected, key=lambda a: a["id"]))
+
+    def test_openai_forms_beside_plain_lines(self):
+        plain = questions(12)
+        completion = {"custom_id": "raw", "method": "POST", "url": "/v1/completions",
+                      "body": {"model": "m", "prompt": [509, 39, 52], "max_tokens": 16, "block_length": 16}}
+        self.write([line for r in plain for line in (r, chat(r), "")] + [completion])
+        self.batch(ranks=2)
+        lines = self.lines()
+        self.assertEqual(len(lines), 25)
+        for ours, theirs in zip(lines[0:24:2], lines[1:24:2]):
+            self.assertEqual(theirs["custom_id"], ours["id"])
+            self.assertIsNone(theirs["error"])
+            body = theirs["response"]["body"]
+            self.assertEqual(theirs["response"]["status_code"], 200)
+            self.assertEqual(body["choices"][0]["message"], {"role": "assistant", "content": ours["text"]})
+            self.assertEqual(body["choices"][0]["finish_reason"], ours["finish_reason"])
+            usage = body["usage"]
+            self.assertEqual(usage["prompt_tokens"], len(ours["prompt_tokens"]))
+            self.assertEqual(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"])
+        self.assertEqual(lines[24]["response"]["body"]["object"], "text_completion")
+        self.assertEqual(len({line["id"] for line in lines}), 25)
+
+    def test_pipes_standard_input_and_zstd(self):
+        self.write(questions(20))
+        self.batch()
+        expected = self.output.read_bytes()
+        plain = self.input.read_bytes()
+        pipe = self.work / "pipe"
+        os.mkfifo(pipe)
+        writer = subprocess.Popen(["bash", "-c", f"head -n 5 {self.input} > {self.work}/a; tail -n +6 {self.input} > {self.work}/b; "
+                                   f"(cat {self.work}/a; sleep 1; cat {self.work}/b) > {pipe}"])
+        self.input, kept = pipe, self.input
+        self.batch("--restart", ranks=2)
+        writer.wait()
+        self.assertEqual(self.output.read_bytes(), expected)
+        self.input = pathlib.Path("-")
+        self.batch("--restart", ranks=2, stdin=plain.decode())
+        self.assertEqual(self.output.read_bytes(), expected)
+        if shutil.which("zstd") is None:
+            self.skipTest("no zstd program: only its library was tested")
+        subprocess.run(["zstd", "-q", str(kept)], check=True)
+        self.input = kept.with_suffix(".jsonl.zst")
+        self.batch("--restart")
+        self.assertEqual(self.output.read_bytes(), expected)
+
+    def test_rubbish_is_one_error_each(self):
+        good = questions(3)
+        lines = [good[0], "not json", "[" * 10000 + "]" * 10000, b'{"prompt": "\xff\xfe"}', {"id": "x"}, chat(good[1], "twice"),
+                 chat(good[1], "twice"), {"prompt": "a b " * 2_500_000}, {"prompt": "x", "gen_length": -5},
+                 '{"prompt": "x", "threshold": 1e400}', {"prompt": "x", "gen_length": 10**30}, chat(good[2], "n") | {"extra": 1},
+                 {"custom_id": "no url", "method": "POST", "body": {}}, {"prompt": "x", "gen_length": 100000}, good[2]]
+        self.write(lines)
+        self.batch("--summary", self.work / "summary.json", ranks=3, code=5)
+        got = self.lines()
+        self.assertEqual(len(got), len(lines))
+        for i, line in enumerate(got):
+            self.assertEqual(line.get("error") is None, i in (0, 5, 14), (i, str(line)[:200]))
+        self.assertEqual(got[6]["error"]["code"], "duplicate_custom_id")
+        self.assertEqual(got[6]["custom_id"], "twice")
+        self.assertEqual(got[1]["error"]["code"], "invalid_json")
+        summary = json.loads((self.work / "summary.json").read_text())
+        self.assertEqual((summary["answers"], summary["failed"], summary["ended"]), (15, 12, "done"))
+        self.assertEqual(sum(summary["errors"].values()), 12)
+        self.assertEqual(len(summary["this_run"]["ranks"]), 3)
+        before = self.output.read_bytes()
+        self.batch(ranks=2, code=5)
+        self.assertEqual(self.output.read_bytes(), before)
+
+
+class Resumed(BatchTest):
+    def test_what_changed_is_refused(self):
+        self.write(questions(30))
+        self.batch()
+        before = self.output.read_bytes()
+        for args, word in ((["--dtype", "f32"], "--dtype was bf16, is f32"), (["--threshold", "0.8"], "--threshold was 0.9, is 0.8"),
+                           (["--kernel", "portable"], "--kernel"), (["--unordered"], "order was input, is any")):
+            for ranks in (0, 2):
+                self.assertRefused(self.batch(*args, ranks=ranks, code=3), 3, word, "--restart")
+        changed = questions(30)
+        changed[7]["prompt"] += "?"
+        self.write(changed)
+        self.assertRefused(self.batch(ranks=2, code=3), 3, "the input changed")
+        self.write(questions(29))
+        self.assertRefused(self.batch(code=3), 3, "the input changed")
+        self.assertEqual(self.output.read_bytes(), before)
+        self.write(questions(40))
+        self.batch(ranks=2)
+        self.assertEqual(self.output.read_bytes()[: len(before)], before, "more lines at the end are welcome")
+        self.assertEqual(len(self.lines()), 40)
+        journal = pathlib.Path(f"{self.output}.journal")
+        journal.unlink()
+        self.assertRefused(self.batch(code=3), 3, "no journal")
+        self.batch("--restart")
+
+    def test_full_disk(self):
+        self.write(questions(200))
+        self.batch()
+        whole = self.output.read_bytes()
+
+        def small_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2, len(whole) // 2))
+
+        self.output = self.work / "second.jsonl"
+        command = [PROGRAM, "batch", "--model", DEMO, "-i", self.input, "-o", self.output]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, timeout=120)
+        self.assertEqual(done.returncode, 6, done.stderr)
+        self.assertIn("make room", done.stderr)
+        self.assertGreater(self.output.stat().st_size, 0)
+        self.batch(ranks=2)
+        self.assertEqual(self.output.read_bytes(), whole)
+
+    def test_status_and_second_run(self):
+        self.write(questions(3000, gen_length=64))
+        first = subprocess.Popen([PROGRAM, "batch", "--model", DEMO, "-i", self.input, "-o", self.output, "--sync-every", "5"],
+                                 stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(300):
+                time.sleep(0.1)
+                if self.output.exists() and self.output.stat().st_size > 0:
+                    break
+            result = unmask("batch", "--status", self.output)
+            self.assertEqual(result.code, 0, result.err)
+            self.assertIn(": running", result.out)
+            self.assertRefused(self.batch("--wait-lock", "0.2", code=6), 6, "in use by another run")
+        finally:
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+        self.assertIn("killed", unmask("batch", "--status", self.output).out)
+        self.assertRefused(unmask("batch", "--status", self.work / "none"), 3, "none")
+
+
+class Stopped(BatchTest):
+    def stop(self, command, how, within, codes):
+        log = open(self.work / "log", "a")
+        env = {**os.environ}
+        job = subprocess.Popen([*map(str, command), "batch", "--model", str(DEMO), "-i", str(self.input), "-o", str(self.output)],
+                               stderr=log, env=env)
+        try:
+            for _ in range(600):
+                time.sleep(0.05)
+                if self.output.exists() and self.output.stat().st_size > 0:
+                    break
+            start = time.monotonic()
+            how(job)
+            code = job.wait(timeout=30)
+            took = time.monotonic() - start
+        finally:
+            if job.poll() is None:
+                job.kill()
+                job.wait()
+        self.assertIn(code, codes, (self.work / "log").read_text()[-2000:])
+        self.assertLess(took, within)
+
+    def test_signals_stop_at_a_step_and_the_job_goes_on(self):
+        self.write(questions(1500, gen_length=64))
+        mpirun = [*MPIRUN, "-n", "3", PROGRAM]
+        usr1 = lambda job: job.send_signal(signal.SIGUSR1)
+        term = lambda job: job.send_signal(signal.SIGTERM)
+        twice = lambda job: (job.send_signal(signal.SIGTERM), job.send_signal(signal.SIGTERM))
+        self.stop(mpirun, usr1, 10, [75])
+        self.assertIn("stopped", unmask("batch", "--status", self.output).out)
+        self.stop([PROGRAM], term, 10, [75])
+        self.stop([PROGRAM], twice, 10, [75, 128 + 15])
+        self.stop(mpirun, term, 10, [1, 75])
+        result = unmask("batch", "--model", DEMO, "-i", self.input, "-o", self.output, "--max-time", "0.001", ranks=2)
+        self.assertEqual(result.code, 75, result.err)
+        before = self.output.read_bytes()
+        self.batch(ranks=4)
+        whole = self.output.read_bytes()
+        self.assertEqual(whole[: len(before)], before)
+        self.assertEqual([line["id"] for line in self.lines()], [f"q{i}" for i in range(1500)])
+        self.batch("--restart", ranks=2)
+        self.assertEqual(self.output.read_bytes(), whole)
+
+
+if __name__ == "__main__":
+    unittest.main()
