@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "cluster/memory.h"
-#include "experts/quantised.h"
 #include "runtime/checkpoint.h"
 
 namespace unmask::bench {
@@ -24,7 +23,6 @@ struct Task {
   double deviation;
   Layouts layouts;
   std::uint32_t stream;  ///< its place in the network
-  experts::WeightType type = experts::WeightType::kBf16;
 };
 
 constexpr std::uint32_t kEmbedding = 0, kHead = 1, kFinalNorm = 2, kFirstLayer = 16;
@@ -67,13 +65,7 @@ void make(const Task& task, experts::Layout layout) {
   for (std::int64_t r = 0; r < task.rows; ++r) {
     values.fill(task.stream, r, {m.row(r), size(task.cols)});
   }
-  if (task.type != experts::WeightType::kBf16) {
-    experts::Matrix quantised(task.rows, task.cols, task.type);
-    for (std::int64_t p = 0; p < m.num_panels(); ++p) {
-      experts::quantise_panel(m.row(p * experts::kPanelRows), p, quantised);
-    }
-    m = std::move(quantised);
-  } else if (task.layouts == Layouts::kKernels && layout == experts::Layout::kPanels) {
+  if (task.layouts == Layouts::kKernels && layout == experts::Layout::kPanels) {
     m.pack();
   }
 }
@@ -88,9 +80,8 @@ std::vector<float> make_norm(std::int64_t count, std::uint32_t stream) {
 
 class Plan {
  public:
-  Plan(const runtime::ModelConfig& config, const cluster::Placement& placement, Rank rank, experts::WeightType expert_type,
-       runtime::ModelWeights& weights)
-      : config_(config), expert_type_(expert_type) {
+  Plan(const runtime::ModelConfig& config, const cluster::Placement& placement, Rank rank, runtime::ModelWeights& weights)
+      : config_(config) {
     add(weights.embedding, config.vocab_size, config.hidden, kEmbedding);
     tasks_.back().deviation = 1;
     tasks_.back().layouts = Layouts::kRowsAlways;
@@ -125,35 +116,30 @@ class Plan {
     layer.experts.resize(held.size());
     for (std::size_t i = 0; i < held.size(); ++i) {
       const std::uint32_t first = stream + kPerLayerBesideExperts + 3 * static_cast<std::uint32_t>(held[i].value);
-      add_expert(layer.experts[i].gate, config_.expert_width, config_.hidden, first);
-      add_expert(layer.experts[i].up, config_.expert_width, config_.hidden, first + 1);
-      add_expert(layer.experts[i].down, config_.hidden, config_.expert_width, first + 2);
+      add(layer.experts[i].gate, config_.expert_width, config_.hidden, first);
+      add(layer.experts[i].up, config_.expert_width, config_.hidden, first + 1);
+      add(layer.experts[i].down, config_.hidden, config_.expert_width, first + 2);
     }
-  }
-  void add_expert(experts::Matrix& matrix, std::int64_t rows, std::int64_t cols, std::uint32_t stream) {
-    add(matrix, rows, cols, stream);
-    tasks_.back().type = expert_type_;
   }
   void add(experts::Matrix& matrix, std::int64_t rows, std::int64_t cols, std::uint32_t stream) {
     tasks_.push_back({&matrix, rows, cols, 1 / std::sqrt(static_cast<double>(cols)), Layouts::kKernels, stream});
   }
 
   const runtime::ModelConfig& config_;
-  experts::WeightType expert_type_;
   std::vector<Task> tasks_;
 };
 
 }  // namespace
 
 runtime::ModelWeights synthetic_model(const runtime::ModelConfig& config, const cluster::Placement& placement, Rank rank,
-                                      experts::Layout layout, ThreadTeam& team, experts::WeightType expert_type) {
-  const std::uint64_t needed = runtime::weight_bytes(config, placement, rank, expert_type);
+                                      experts::Layout layout, ThreadTeam& team) {
+  const std::uint64_t needed = runtime::weight_bytes(config, placement, rank);
   const std::uint64_t available = cluster::available_memory_bytes();
   require(needed <= available, ExitCode::kBadInput,
           "the weights of rank {} need {} bytes of memory, {} are available: use a smaller config, or ranks on more hosts", rank,
           needed, available);
   runtime::ModelWeights weights;
-  const Plan plan(config, placement, rank, expert_type, weights);
+  const Plan plan(config, placement, rank, weights);
   const auto& tasks = plan.tasks();
   team.for_each(std::ssize(tasks), [&](std::int64_t i) { make(tasks[size(i)], layout); });
   return weights;

@@ -12,7 +12,6 @@ namespace unmask::bench {
 /// not on ranks, threads or layout; no two rows of the network are alike. Deviations as make_checkpoint's: matrices
 /// 1 / sqrt(inputs), embedding 1, norm weights within 1 +- 0.1. Throws Error(kBadInput) where memory is short.
 runtime::ModelWeights synthetic_model(const runtime::ModelConfig& config, const cluster::Placement& placement, Rank rank,
-                                      experts::Layout layout, ThreadTeam& team,
-                                      experts::WeightType expert_type = experts::WeightType::kBf16);
+                                      experts::Layout layout, ThreadTeam& team);
 
 }  // namespace unmask::bench

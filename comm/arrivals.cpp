@@ -68,6 +68,14 @@ void Arrivals::place_assignments(std::span<const Source> sources) {
   }
 }
 
+std::int64_t Arrivals::busiest_pairs() const {
+  std::int64_t most = 0;
+  for (std::size_t expert = 0; expert + 1 < place_.size(); ++expert) {
+    most = std::max(most, place_[expert + 1] - place_[expert]);
+  }
+  return most;
+}
+
 cluster::ExpertWork Arrivals::work(std::int64_t chunk_begin, std::int64_t chunk_end) const {
   cluster::ExpertWork work{.num_rows = num_rows_, .num_slots = num_slots(), .rows = {}, .assignments = {}};
   const std::int64_t first = place_[size(grid_.experts_before(me_, chunk_begin))];

@@ -32,6 +32,7 @@ class Arrivals {
 
   std::int64_t num_rows() const { return num_rows_; }
   std::int64_t num_slots() const { return slot_begin_.back(); }
+  std::int64_t busiest_pairs() const;  ///< of the expert with most assignments
   /// Where the rows of a source begin.
   std::int64_t rows_begin(Rank source) const { return row_begin_[source.at()]; }
   /// What chunks [begin, end) have to do; without rows.

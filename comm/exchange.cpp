@@ -4,9 +4,26 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/format.h"
 #include "comm/token_exchange.h"
 
 namespace unmask::comm {
+
+std::string describe_choice(const ExchangeOptions& options) {
+  switch (options.algorithm) {
+    case Algorithm::kDirect:
+      return "rows travel directly";
+    case Algorithm::kAllGather:
+      return "rows travel by all-gather";
+    case Algorithm::kAuto:
+      break;
+  }
+  std::int64_t most = 0;  // rows of a rank; as if a row had one expert, whose number and weight are little beside it
+  while (next_block_capacity(most + 1, 1, options) > 0 && most < (1 << 20)) {
+    ++most;
+  }
+  return format("rows travel by all-gather where no rank has more than {}, else directly", most);
+}
 
 std::unique_ptr<Exchange> make_exchange(Communicator& comm, const cluster::Placement& placement, ThreadTeam& team,
                                         const ExchangeOptions& options) {

@@ -4,11 +4,16 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "base/thread_team.h"
+#include "base/trace.h"
 #include "cluster/expert_work.h"
 #include "cluster/placement.h"
 #include "comm/communicator.h"
+#include "comm/link_probe.h"
+#include "comm/routing_log.h"
 
 namespace unmask::comm {
 
@@ -34,20 +39,37 @@ enum class Combine {
 /// Whether rows travel while experts compute.
 enum class Overlap { kOff, kOn };
 
+/// How rows travel out; sums always return directly.
+enum class Algorithm {
+  kAuto,       ///< by size, from the facts of the link
+  kAllGather,  ///< every rank sends all its rows to every other one, behind the counts: one message instead of three
+  kDirect,     ///< each row to the ranks that need it, in chunks
+};
+
 struct ExchangeOptions {
   std::int64_t hidden = 0;
   WireType wire = WireType::kBfloat16;
   Combine combine = Combine::kExact;
   Overlap overlap = Overlap::kOn;
+  Algorithm algorithm = Algorithm::kAuto;
   /// Chunks are joined to messages of at least so much, so that each pays for its latency.
   std::int64_t min_message_bytes = std::int64_t{128} << 10;
+  LinkFacts link = {};     ///< from the start-up probe
+  Trace* trace = nullptr;             ///< takes what happens when; may be null
+  RoutingLog* routing_log = nullptr;  ///< takes what rows chose; may be null
 };
 
 struct ExchangeStatistics {
   std::uint64_t wire_bytes = 0;     ///< payload this rank sent to other ranks: rows out, expert weights and ids, rows back
   std::uint64_t minimum_bytes = 0;  ///< the rows among them, which this way to combine cannot avoid
   std::uint64_t naive_bytes = 0;    ///< an exchange without de-duplication: a row out and a row back for every (token, expert)
+  std::uint64_t num_layers = 0;
+  std::uint64_t gathered_layers = 0;  ///< of which this rank's rows travelled by all-gather
+  std::int64_t num_pairs = 0;       ///< (token, expert) pairs that this rank's experts computed
+  std::int64_t busiest_pairs = 0;   ///< those of the busiest expert in each layer, summed over layers
+  double experts_seconds = 0;       ///< between receive() and give_back()
   double wait_seconds = 0;          ///< in which this rank had nothing to do but wait for bytes
+  double alone_seconds = 0;         ///< what its bytes, in or out, would take alone at the rate of the start-up probe
   double cpu_seconds = 0;           ///< processor time, user and kernel, that moved bytes; waiting and polling not counted
 };
 
@@ -79,7 +101,12 @@ class Exchange {
   virtual void combine(std::span<float> sums) = 0;
 
   virtual ExchangeStatistics statistics() const = 0;
+  /// How this rank's rows of the last layer travelled: "direct" or "allgather".
+  virtual std::string_view algorithm() const = 0;
 };
+
+/// How rows will travel with these options, for the log.
+std::string describe_choice(const ExchangeOptions& options);
 
 /// The exchange over a communicator, which must outlive it like placement and team. Placement and options must be the same on
 /// every rank (compare them with require_same); an exchange in which ranks disagree ends with Error(kPeerLost).

@@ -24,6 +24,7 @@ class Flight {
 
   /// Looks once at everything that is open; true when nothing is. For work that goes on meanwhile.
   bool progress();
+  bool is_done() const { return open_.empty(); }
   /// Looks at the first open message, and at the next ones as long as those before are done: drives the transport, and costs
   /// little where many messages are open.
   void nudge();

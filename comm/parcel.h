@@ -19,6 +19,8 @@ struct ParcelHead {
   std::uint32_t layer = 0;  ///< how many exchanges the sender has begun: ranks out of step are found at once
   std::uint32_t num_rows = 0;
   std::uint32_t num_pairs = 0;
+  std::uint32_t all_rows = 0;   ///< of the sender, whomever they go to: all ranks know the most that any had
+  std::uint32_t in_block = 0;   ///< 1: all its rows are in the block behind this head, and nothing else comes
 };
 
 /// The rows that one rank sends to another in one layer, without their values: each row once, with its experts there. Rows

@@ -7,6 +7,7 @@
 #include "base/aligned_buffer.h"
 #include "base/clock.h"
 #include "base/thread_team.h"
+#include "base/trace.h"
 #include "comm/arrivals.h"
 #include "comm/chunks.h"
 #include "comm/cpu_meter.h"
@@ -17,7 +18,9 @@
 #include "comm/parcel.h"
 #include "comm/point_to_point.h"
 #include "comm/return_plan.h"
+#include "comm/row_block.h"
 #include "comm/row_sums.h"
+#include "comm/transit.h"
 
 namespace unmask::comm {
 
@@ -39,11 +42,13 @@ class TokenExchange final : public Exchange {
   void give_back(std::int64_t chunk, std::span<const float> slots) override;
   void combine(std::span<float> sums) override;
   ExchangeStatistics statistics() const override;
+  std::string_view algorithm() const override { return own_way_ == Way::kBlock ? "allgather" : "direct"; }
 
  private:
   /// What this rank knows of another one in this layer; of itself, only what returns.
   struct Peer {
-    ParcelHead head_out, head_in;
+    ParcelHead head;     ///< that came from it
+    ReadBlock block;     ///< behind the head
     Parcel parcel;       ///< that came from it
     ReturnPlan back;     ///< what goes back to it
     ReturnPlan returns;  ///< what it returns for the parcel it got
@@ -52,16 +57,23 @@ class TokenExchange final : public Exchange {
   template <class Task>
   void spread(std::int64_t count, const Task& task);
   void wait(Flight& flight);
+  void wait(Transit& transit, std::size_t leg);
   void look();
+  Transit make_transit(std::string_view operation, Trace::Track track);
+  void now_doing(std::string_view what, std::int64_t chunk = -1);
 
   void plan_out();
   std::span<const std::int64_t> row_bytes(const Parcel& parcel);
-  void send_heads(Flight& heads, Vote vote);
+  void send_heads(Flight& heads, Vote vote, const cluster::Routing& routing);
+  void send_routing();
   void expect_returns();
   void send_rows();
   Vote receive_heads(Flight& heads, Vote vote);
   void check_head(Rank from) const;
   void receive_routing();
+  void read_blocks();
+  void agree_on_next_block(std::int64_t own_rows);
+  void take_block_rows();
   void plan_in();
   void find_chunk_ends();
   void take_own_rows();
@@ -82,6 +94,14 @@ class TokenExchange final : public Exchange {
   std::vector<std::int64_t> chunk_ends_;  ///< of the chunks in which this rank computes, on the grid
   std::vector<std::int64_t> row_bytes_;
 
+  std::int64_t block_capacity_ = 0;  ///< bytes behind every head of this layer
+  std::int64_t top_k_ = 0;
+  enum class Way : std::uint8_t { kMessages, kBlock };
+  Way own_way_ = Way::kMessages;     ///< of this rank's rows in this layer
+  Packer block_packer_;              ///< of other ranks' blocks
+  std::vector<Parcel> block_parcels_;
+
+  MessageBuffers heads_out_, heads_in_;
   MessageBuffers rows_out_, rows_in_, back_out_, back_in_, routing_out_, routing_in_;
   std::vector<Parcel> parcels_out_;  ///< by rank, the own one among them
   AlignedBuffer<float> row_values_;
@@ -90,14 +110,20 @@ class TokenExchange final : public Exchange {
   CpuMeter meter_;
   ExchangeStatistics statistics_;
   double wait_seconds_ = 0;
+  std::uint64_t bytes_in_ = 0;
   Stopwatch since_look_;
   std::uint32_t layer_ = 0;
 
+  /// What the team has been doing since when, for the trace.
+  static constexpr std::string_view kExperts = "experts";
+  struct Doing {
+    std::string_view what;
+    std::int64_t chunk = -1;
+    Trace::Clock::time_point since;
+  } doing_;
+
   // Messages under way, which die before the buffers they use.
-  Flight sending_rows_{wires_, "dispatch, rows out", &meter_};
-  Flight returning_{wires_, "combine, rows back", &meter_};
-  Flight returns_{wires_, "combine, rows back", &meter_};
-  std::vector<Flight> arriving_;  ///< by chunk
+  Transit rows_sent_, rows_received_, sums_sent_, sums_received_;
 };
 
 }  // namespace unmask::comm

@@ -32,7 +32,7 @@ void TokenExchange::send_rows() {
         encode(own_input_.data() + parcel.rows[size(row)] * options_.hidden, options_.hidden, options_.wire, out + row * bytes_of_row);
       }
     });
-    sending_rows_.send(Lane::kDispatch, message.peer, {out + message.offset, size(message.cut.bytes)});
+    rows_sent_.next(message.cut.bytes).send(Lane::kDispatch, message.peer, {out + message.offset, size(message.cut.bytes)});
     statistics_.wire_bytes += size(message.cut.bytes);
   }
 }
@@ -57,8 +57,28 @@ void TokenExchange::take_own_rows() {
   });
 }
 
+/// The rows of blocks, which came with the heads.
+void TokenExchange::take_block_rows() {
+  const std::int64_t bytes_of_row = options_.hidden * value_bytes(options_.wire);
+  for_each_peer(job_, [&](Rank rank) {
+    const Peer& peer = peers_[rank.at()];
+    if (peer.head.in_block == 0) {
+      return;
+    }
+    float* values = row_values_.data() + arrivals_.rows_begin(rank) * options_.hidden;
+    spread((peer.parcel.num_rows() + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task) {
+      const std::int64_t last = std::min(peer.parcel.num_rows(), (task + 1) * kRowsPerTask);
+      for (std::int64_t row = task * kRowsPerTask; row < last; ++row) {
+        decode(peer.block.values() + peer.parcel.rows[size(row)] * bytes_of_row, options_.hidden, options_.wire, values + row * options_.hidden);
+      }
+    });
+  });
+}
+
 cluster::ExpertWork TokenExchange::receive(std::int64_t chunk) {
-  wait(arriving_[size(chunk)]);
+  now_doing("wait for rows", chunk);
+  wait(rows_received_, size(chunk));
+  now_doing("take rows", chunk);
   const std::int64_t begin = chunk == 0 ? 0 : chunk_ends_[size(chunk - 1)];
   const std::int64_t end = chunk_ends_[size(chunk)];
   for (const auto& message : plan_rows_in_.all()) {
@@ -68,6 +88,8 @@ cluster::ExpertWork TokenExchange::receive(std::int64_t chunk) {
   }
   cluster::ExpertWork work = arrivals_.work(begin, end);
   work.rows = rows_;
+  statistics_.num_pairs += std::ssize(work.assignments);
+  now_doing(kExperts, chunk);
   return work;
 }
 
@@ -88,6 +110,7 @@ void TokenExchange::give_back(std::int64_t chunk, std::span<const float> slots) 
   UNMASK_CHECK(slots.size() == size(arrivals_.num_slots() * options_.hidden), "{} values for {} slots", slots.size(),
                arrivals_.num_slots());
   slots_ = slots;
+  now_doing("give back", chunk);
   for (const auto& message : plan_back_.issue_before(chunk_ends_[size(chunk)])) {
     const ReturnPlan& plan = peers_[message.peer.at()].back;
     const auto returning = plan.returning(message.cut.begin, message.cut.end);
@@ -101,23 +124,25 @@ void TokenExchange::give_back(std::int64_t chunk, std::span<const float> slots) 
                slot.whole ? options_.wire : WireType::kFloat32, out + slot.offset);
       }
     });
-    returning_.send(Lane::kCombine, message.peer, {out + message.offset, size(message.cut.bytes)});
+    sums_sent_.next(message.cut.bytes).send(Lane::kCombine, message.peer, {out + message.offset, size(message.cut.bytes)});
     statistics_.wire_bytes += size(message.cut.bytes);
   }
 }
 
 void TokenExchange::combine(std::span<float> sums) {
   UNMASK_CHECK(sums.size() == size(row_sums_.num_rows() * options_.hidden), "{} values for {} rows", sums.size(), row_sums_.num_rows());
-  wait(returns_);
+  now_doing("wait for sums");
+  wait(sums_received_, sums_received_.size());
+  now_doing("sum");
   spread((row_sums_.num_rows() + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task) {
     const std::int64_t last = std::min(row_sums_.num_rows(), (task + 1) * kRowsPerTask);
     for (std::int64_t row = task * kRowsPerTask; row < last; ++row) {
       row_sums_.sum(row, slots_.data(), sums.data() + row * options_.hidden);
     }
   });
-  wait(sending_rows_);
-  wait(returning_);
-  arriving_.clear();
+  wait(rows_sent_, rows_sent_.size());
+  wait(sums_sent_, sums_sent_.size());
+  now_doing("the rest of the layer");
   team_.set_between_tasks({});
 }
 

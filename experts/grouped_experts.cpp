@@ -77,7 +77,8 @@ void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const
     const std::int64_t end = std::min(width, begin + kOutputsPerTask);
     const PlainRows gate(expert.gate, begin, end), up(expert.up, begin, end);
     GemmProblem g{.x = x_.data(), .x_stride = hidden, .rows = rows, .w = gate.data(), .k = hidden,
-                  .n_begin = 0, .n_end = end - begin, .y = gate_.data() + begin, .y_stride = width};
+                  .n_begin = 0, .n_end = end - begin, .y = gate_.data() + begin, .y_stride = width,
+                  .precision = compute.precision};
     compute.kernels->gemm(g);
     g.w = up.data();
     g.y = up_.data() + begin;
@@ -92,7 +93,7 @@ void GroupedExperts::run_one(const Compute& compute, const Expert& expert, const
     const std::int64_t end = std::min(hidden, begin + kOutputsPerTask);
     const PlainRows down(expert.down, begin, end);
     compute.kernels->gemm({.x = gate_.data(), .x_stride = width, .rows = rows, .w = down.data(), .k = width, .n_begin = 0,
-                           .n_end = end - begin, .y = y_.data() + begin, .y_stride = hidden});
+                           .n_end = end - begin, .y = y_.data() + begin, .y_stride = hidden, .precision = compute.precision});
     for (std::int64_t r = 0; r < rows; ++r) {
       const auto& a = assignments[size(r)];
       compute.kernels->add_weighted(a.weight, y_.data() + r * hidden + begin, end - begin,

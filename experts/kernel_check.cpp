@@ -38,19 +38,19 @@ double dot(const float* a, const float* b, std::int64_t count, std::int64_t stri
   return total;
 }
 
-KernelCheck check_gemm(const KernelFamily& family, std::int64_t rows, std::int64_t outputs, std::int64_t k) {
+KernelCheck check_gemm(const KernelFamily& family, Precision precision, std::int64_t rows, std::int64_t outputs, std::int64_t k) {
   const auto x = random_values(rows * k, 1);
   const auto w = random_values(outputs * k, 2);
   const auto weights = to_weights(w);
   std::vector<float> y(size(rows * outputs));
   family.gemm({.x = x.data(), .x_stride = k, .rows = rows, .w = weights.data(), .k = k, .n_begin = 0, .n_end = outputs,
-               .y = y.data(), .y_stride = outputs});
+               .y = y.data(), .y_stride = outputs, .precision = precision});
   // Each product is below 1, so a sum of k of them loses at most about k roundings of values below k.
-  KernelCheck c{format("gemm {} x {} x {}", rows, outputs, k), 0, kEpsilon * static_cast<double>(2 * k + 32)};
+  KernelCheck c{format("gemm{} {} x {} x {}", precision == Precision::kBfloat16 ? " in bf16" : "", rows, outputs, k), 0, kEpsilon * static_cast<double>(2 * k + 32)};
   for (std::int64_t r = 0; r < rows; ++r) {
     std::vector<float> alone(size(outputs));
     family.gemm({.x = x.data() + r * k, .x_stride = k, .rows = 1, .w = weights.data(), .k = k, .n_begin = 0,
-                 .n_end = outputs, .y = alone.data(), .y_stride = outputs});
+                 .n_end = outputs, .y = alone.data(), .y_stride = outputs, .precision = precision});
     if (std::memcmp(alone.data(), y.data() + r * outputs, size(outputs) * sizeof(float)) != 0) {
       c.difference = INFINITY;  // the row's answer depends on its neighbours
     }
@@ -189,7 +189,8 @@ KernelCheck check_summary(const KernelFamily& family, std::int64_t count) {
 std::vector<KernelCheck> check_kernels(const KernelFamily& family) {
   std::vector<KernelCheck> checks;
   for (const auto [rows, outputs, k] : {std::array<std::int64_t, 3>{1, 1, 1}, {1, 5, 16}, {7, 9, 48}, {33, 31, 80}, {70, 17, 131}}) {
-    checks.push_back(check_gemm(family, rows, outputs, k));
+    checks.push_back(check_gemm(family, Precision::kFloat32, rows, outputs, k));
+    checks.push_back(check_gemm(family, Precision::kBfloat16, rows, outputs, k));
     if (family.panels != nullptr) {
       checks.push_back(check_panels(family, rows, outputs, k));
     }

@@ -10,7 +10,7 @@
 namespace unmask::experts {
 
 std::span<const KernelFamily* const> kernel_families() {
-  static const std::array<const KernelFamily*, 4> families = {&cpu::amx_family(), &cpu::avx512_family(), &cpu::avx2_family(),
+  static const std::array<const KernelFamily*, 5> families = {&cpu::amx_family(), &cpu::avx512bf16_family(), &cpu::avx512_family(), &cpu::avx2_family(),
                                                               &cpu::portable_family()};
   return families;
 }

@@ -25,6 +25,7 @@ struct GemmProblem {
   std::int64_t n_begin, n_end;
   float* y;               ///< y[r * y_stride + n]
   std::int64_t y_stride;
+  Precision precision = Precision::kFloat32;  ///< of x: a family may round to it before it multiplies
 };
 
 /// y = round(x / sqrt(mean(x^2) + eps) * weight), per row; x and y may be the same.
@@ -172,8 +173,10 @@ struct KernelFamily {
   TileSummary (*summarise)(const TileProblem&);
   float (*exponential)(float);
 
-  /// Panel products round their inputs, so they cannot serve the parity mode.
-  bool serves(Precision precision) const { return panels == nullptr || precision == Precision::kBfloat16; }
+  /// What large products take: a family made for rounded inputs is of no use to the parity mode.
+  Precision inputs = Precision::kFloat32;
+
+  bool serves(Precision precision) const { return inputs == Precision::kFloat32 || precision == Precision::kBfloat16; }
 };
 
 /// All families of this build, best first; the last one is the plainest and runs everywhere.

@@ -46,7 +46,7 @@ void LinearInput::multiply(const Piece& p) const {
   if (w_.layout() == Layout::kRows) {
     return compute_.kernels->gemm({.x = x_ + p.row_begin * w_.cols(), .x_stride = w_.cols(), .rows = rows,
                                    .w = w_.row(p.n_begin), .k = w_.cols(), .n_begin = 0, .n_end = num_outputs, .y = p.y,
-                                   .y_stride = p.y_stride});
+                                   .y_stride = p.y_stride, .precision = compute_.precision});
   }
   const PanelWalk walk{.x = tiles_.data() + p.row_begin / kPanelRows * w_.panel_size(), .rows = rows, .k = w_.cols(),
                        .num_panels = whole(num_outputs, kPanelRows)};

@@ -23,6 +23,7 @@ void PanelExperts::run(const Compute& compute, const ExpertWeights& experts, std
   list_busy(experts, work);
   list_tasks(compute.team->size());
   mine_.resize(size(compute.team->size()));
+  gather_once(compute, work, kernels);
   compute.team->for_each_on(std::ssize(tasks_), [&](std::int64_t task, int member) {
     gate_up(tasks_[size(task)], work, kernels, mine_[size(member)]);
   });
@@ -46,7 +47,7 @@ void PanelExperts::list_busy(const ExpertWeights& experts, const cluster::Expert
     UNMASK_CHECK(expert.at() < experts.size(), "expert {} of {}", expert, experts.size());
     const auto end = std::find_if(rest.begin(), rest.end(), [&](const auto& a) { return a.expert != expert; });
     const auto count = static_cast<std::size_t>(end - rest.begin());
-    busy_.push_back({.expert = &experts[expert.at()], .picked = rest.first(count), .h = nullptr});
+    busy_.push_back({.expert = &experts[expert.at()], .picked = rest.first(count), .h = nullptr, .x = nullptr, .first_tile = 0});
     h_size += h_of(busy_.back());
     rest = rest.subspan(count);
   }
@@ -58,6 +59,34 @@ void PanelExperts::list_busy(const ExpertWeights& experts, const cluster::Expert
   }
 }
 
+/// Where there are few experts for many threads, each expert is many tasks: then its rows are gathered once for all of them.
+void PanelExperts::gather_once(const Compute& compute, const cluster::ExpertWork& work, const PanelKernels& kernels) {
+  if (std::ssize(tasks_) <= 2 * std::ssize(busy_)) {
+    return;
+  }
+  const std::int64_t tiles_of_16 = busy_.front().expert->gate.panel_size();
+  std::int64_t num_tiles = 0;
+  std::vector<std::pair<const Busy*, std::int64_t>> pieces;  // of kRowsAtOnce rows
+  for (Busy& b : busy_) {
+    b.first_tile = num_tiles;
+    num_tiles += whole(std::ssize(b.picked), kPanelRows);
+    for (std::int64_t begin = 0; begin < std::ssize(b.picked); begin += kRowsAtOnce) {
+      pieces.emplace_back(&b, begin);
+    }
+  }
+  gathered_.grow(num_tiles * tiles_of_16);
+  for (Busy& b : busy_) {
+    b.x = gathered_.data() + b.first_tile * tiles_of_16;
+  }
+  compute.team->for_each(std::ssize(pieces), [&](std::int64_t i) {
+    const auto& [b, begin] = pieces[size(i)];
+    const std::int64_t hidden = b->expert->gate.cols();
+    kernels.tile_rows({.x = work.rows.data(), .x_stride = hidden, .picked = b->picked.data() + begin,
+                       .rows = std::min(kRowsAtOnce, std::ssize(b->picked) - begin), .k = hidden,
+                       .tiles = b->x + begin / kPanelRows * tiles_of_16});
+  });
+}
+
 /// Experts with many rows come first, so that no thread begins a long task last.
 void PanelExperts::list_tasks(int num_threads) {
   tasks_.clear();
@@ -65,7 +94,8 @@ void PanelExperts::list_tasks(int num_threads) {
     return;
   }
   const std::int64_t num_panels = busy_.front().expert->gate.num_panels();
-  const std::int64_t ranges = whole(kTasksPerThread * num_threads, std::ssize(busy_));
+  // A team of one needs no balance, and each range of an expert would gather its rows again.
+  const std::int64_t ranges = num_threads == 1 ? 1 : whole(kTasksPerThread * num_threads, std::ssize(busy_));
   const std::int64_t each = whole(num_panels, 2 * std::min(ranges, num_panels)) * 2;  // even: a tile of h has one writer
   for (const Busy& b : busy_) {
     for (std::int64_t begin = 0; begin < num_panels; begin += each) {
@@ -78,16 +108,21 @@ void PanelExperts::list_tasks(int num_threads) {
 
 void PanelExperts::gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels,
                            Workspace& mine) {
-  const auto& [expert, picked, h] = *task.busy;
+  const auto& [expert, picked, h, gathered, first_tile] = *task.busy;
   const std::int64_t hidden = expert->gate.cols();
   AlignedBuffer<bfloat16>& x = mine.x;
-  x.grow(std::min(kRowsAtOnce, whole(std::ssize(picked), kPanelRows) * kPanelRows) / kPanelRows * expert->gate.panel_size());
+  if (gathered == nullptr) {
+    x.grow(std::min(kRowsAtOnce, whole(std::ssize(picked), kPanelRows) * kPanelRows) / kPanelRows * expert->gate.panel_size());
+  }
   const bool is_quantised = expert->gate.layout() == Layout::kQuantised;
   for (std::int64_t begin = 0; begin < std::ssize(picked); begin += kRowsAtOnce) {
     const std::int64_t rows = std::min(kRowsAtOnce, std::ssize(picked) - begin);
-    kernels.tile_rows({.x = work.rows.data(), .x_stride = hidden, .picked = picked.data() + begin, .rows = rows, .k = hidden,
-                       .tiles = x.data()});
-    PanelGateUpProblem problem{.walk = {.x = x.data(), .rows = rows, .k = hidden, .num_panels = task.panel_end - task.panel_begin},
+    if (gathered == nullptr) {
+      kernels.tile_rows({.x = work.rows.data(), .x_stride = hidden, .picked = picked.data() + begin, .rows = rows, .k = hidden,
+                         .tiles = x.data()});
+    }
+    const bfloat16* tiles = gathered != nullptr ? gathered + begin / kPanelRows * expert->gate.panel_size() : x.data();
+    PanelGateUpProblem problem{.walk = {.x = tiles, .rows = rows, .k = hidden, .num_panels = task.panel_end - task.panel_begin},
                                .gate = nullptr, .up = nullptr, .next_gate = nullptr, .next_up = nullptr,
                                .h = h + begin / kPanelRows * expert->down.panel_size(), .width = expert->gate.rows(),
                                .first_panel = task.panel_begin};
@@ -115,7 +150,7 @@ void PanelExperts::add_down(std::int64_t panel_begin, std::int64_t panel_end, co
     std::memset(to.values + slot * hidden + begin, 0, size(num_outputs) * sizeof(float));
   }
   for (std::size_t i = 0; i < busy_.size(); ++i) {
-    const auto& [expert, picked, h] = busy_[i];
+    const auto& [expert, picked, h, gathered, first_tile] = busy_[i];
     const Matrix* next = i + 1 < busy_.size() ? &busy_[i + 1].expert->down : nullptr;
     PanelAddProblem problem{.walk = {.x = h, .rows = std::ssize(picked), .k = expert->down.cols(), .num_panels = panel_end - panel_begin},
                             .w = nullptr, .next_w = nullptr, .num_outputs = num_outputs, .picked = picked.data(),

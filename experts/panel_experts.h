@@ -28,6 +28,8 @@ class PanelExperts {
     const Expert* expert;
     std::span<const cluster::Assignment> picked;
     bfloat16* h;  ///< row tiles [picked rows, width]
+    bfloat16* x;  ///< row tiles [picked rows, hidden], where they are gathered once for all tasks; else null
+    std::int64_t first_tile;
   };
   /// Some panels of one expert's gate and up.
   struct Task {
@@ -48,12 +50,14 @@ class PanelExperts {
 
   void list_busy(const ExpertWeights& experts, const cluster::ExpertWork& work);
   void list_tasks(int num_threads);
+  void gather_once(const Compute& compute, const cluster::ExpertWork& work, const PanelKernels& kernels);
   void gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels, Workspace& mine);
   void add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels, Slots to, Workspace& mine) const;
 
   std::vector<Busy> busy_;  ///< ascending by expert
   std::vector<Task> tasks_;
   AlignedBuffer<bfloat16> h_;
+  AlignedBuffer<bfloat16> gathered_;
   std::vector<Workspace> mine_;  ///< by thread
 };
 

@@ -5,26 +5,36 @@
 #include <cmath>
 
 namespace unmask::experts {
+namespace {
+
+constexpr std::int64_t kRowsPerTask = 16;
+
+}  // namespace
 
 cluster::Routing Router::route(const Compute& compute, const float* x, std::int64_t rows, const Matrix& weight) {
   const std::int64_t num_experts = weight.rows();
   scores_.grow(rows * num_experts);
   ids_.resize(size(rows * options_.top_k));
   weights_.resize(size(rows * options_.top_k));
-  linear(compute, x, rows, weight, scores_.data());
-  compute.team->for_each(rows, [&](std::int64_t r) {
-    float* scores = scores_.data() + r * num_experts;
-    compute.kernels->softmax(scores, 1, num_experts);
-    choose(scores, num_experts, ids_.data() + r * options_.top_k, weights_.data() + r * options_.top_k);
+  linear({compute.kernels, compute.team, Precision::kFloat32}, x, rows, weight, scores_.data());  // rows are not rounded
+  orders_.resize(size(compute.team->size()));
+  compute.team->for_each_on(whole(rows, kRowsPerTask), [&](std::int64_t task, int member) {
+    const std::int64_t begin = task * kRowsPerTask;
+    const std::int64_t end = std::min(rows, begin + kRowsPerTask);
+    compute.kernels->softmax(scores_.data() + begin * num_experts, end - begin, num_experts);
+    for (std::int64_t r = begin; r < end; ++r) {
+      choose({scores_.data() + r * num_experts, size(num_experts)}, orders_[size(member)], ids_.data() + r * options_.top_k,
+             weights_.data() + r * options_.top_k);
+    }
   });
   return {.num_rows = rows, .top_k = options_.top_k, .ids = ids_, .weights = weights_};
 }
 
-void Router::choose(const float* scores, std::int64_t num_experts, ExpertId* ids, float* weights) const {
+void Router::choose(std::span<const float> scores, std::vector<ExpertId>& order, ExpertId* ids, float* weights) const {
   const auto k = options_.top_k;
   float total = 0;
-  std::vector<ExpertId> order;
-  for (std::int64_t e = 0; e < num_experts; ++e) {
+  order.clear();
+  for (std::size_t e = 0; e < scores.size(); ++e) {
     order.emplace_back(e);
   }
   const auto rank_of = [&](ExpertId e) {  // scores that are not numbers come last

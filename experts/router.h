@@ -28,12 +28,14 @@ class Router {
   cluster::Routing route(const Compute& compute, const float* x, std::int64_t rows, const Matrix& weight);
 
  private:
-  void choose(const float* scores, std::int64_t num_experts, ExpertId* ids, float* weights) const;
+  /// `order` is room to work in.
+  void choose(std::span<const float> scores, std::vector<ExpertId>& order, ExpertId* ids, float* weights) const;
 
   RouterOptions options_;
   AlignedBuffer<float> scores_;  ///< [rows, experts]
   std::vector<ExpertId> ids_;    ///< [rows, top_k]
   std::vector<float> weights_;   ///< [rows, top_k]
+  std::vector<std::vector<ExpertId>> orders_;  ///< of each thread
 };
 
 }  // namespace unmask::experts

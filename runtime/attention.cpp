@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/bfloat16.h"
+#include "experts/elementwise.h"
 #include "runtime/kv_cache.h"
 
 namespace unmask::runtime {
@@ -12,12 +12,6 @@ namespace {
 
 constexpr std::int64_t kRowsPerTask = 16;
 constexpr std::int64_t kQueriesPerTask = 64;  // queries of one task share each block of keys that a kernel converts
-
-void round_in_place(float* x, std::int64_t count, experts::Precision precision) {
-  if (precision == experts::Precision::kBfloat16) {
-    std::transform(x, x + count, x, round_to_bfloat16);
-  }
-}
 
 }  // namespace
 
@@ -34,6 +28,7 @@ void Attention::run(const experts::Compute& compute, const LayerWeights& layer, 
   linear(compute, x, rows, layer.k_proj, k_.data());
   linear(compute, x, rows, layer.v_proj, v_.data());
   linear(compute, gather(queries, rows, x), num_queries, layer.q_proj, q_.data());
+  mark(times_, Stage::kQkv);
   for (const auto& sequence : batch.sequences) {
     rope_.prepare(sequence.first_position + sequence.num_rows);
   }
@@ -46,8 +41,11 @@ void Attention::run(const experts::Compute& compute, const LayerWeights& layer, 
                     q_.data() + i * config_.num_heads * config_.head_dim);
     }
   });
+  mark(times_, Stage::kHeads);
   attend(compute, layer_index, pieces);
+  mark(times_, Stage::kAttention);
   linear(compute, mixed_.data(), num_queries, layer.o_proj, out);
+  mark(times_, Stage::kOutput);
 }
 
 const float* Attention::gather(std::span<const TokenRow> queries, std::int64_t rows, const float* x) {
@@ -99,7 +97,7 @@ void Attention::prepare_heads(const experts::Compute& compute, const std::vector
   for (std::int64_t h = 0; h < heads; ++h) {
     rope_.rotate(row + h * dim, position);
   }
-  round_in_place(row, heads * dim, compute.precision);
+  experts::round_values(row, heads * dim, compute.precision);
 }
 
 void Attention::prepare_keys(const experts::Compute& compute, const LayerWeights& layer, std::int64_t layer_index,
@@ -112,7 +110,7 @@ void Attention::prepare_keys(const experts::Compute& compute, const LayerWeights
       float* k = k_.data() + row * kv_width;
       float* v = v_.data() + row * kv_width;
       prepare_heads(compute, layer.k_norm, config_.num_kv_heads, sequence->position(row), k);
-      round_in_place(v, kv_width, compute.precision);
+      experts::round_values(v, kv_width, compute.precision);
       if (sequence->store != nullptr) {
         sequence->store->write(layer_index, sequence->store_begin + sequence->position(row), k, v);
       }

@@ -8,6 +8,7 @@
 #include "experts/linear.h"
 #include "runtime/model_config.h"
 #include "runtime/rope.h"
+#include "runtime/stage_times.h"
 #include "runtime/step_batch.h"
 #include "runtime/weights.h"
 
@@ -23,6 +24,8 @@ class Attention {
   /// the last layer). Keys and values are computed for every row.
   void run(const experts::Compute& compute, const LayerWeights& layer, std::int64_t layer_index, const StepBatch& batch,
            std::span<const TokenRow> queries, const float* x, float* out);
+
+  void measure(StageTimes* times) { times_ = times; }
 
  private:
   /// A few neighbouring rows of one sequence: the unit of work of a thread.
@@ -42,6 +45,7 @@ class Attention {
 
   const ModelConfig& config_;
   Rope rope_;
+  StageTimes* times_ = nullptr;
   AlignedBuffer<float> asking_;  ///< [queries, hidden]
   AlignedBuffer<float> q_;       ///< [queries, num_heads * head_dim]
   AlignedBuffer<float> k_;       ///< [rows, num_kv_heads * head_dim]

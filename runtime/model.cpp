@@ -70,7 +70,7 @@ void Model::load(std::function<void(const LoadProgress&)> progress) {
 }
 
 void Model::make_weights(const MakeWeights& make) {
-  get_weights([&] { return LoadResult{.weights = make(*placement_, comm_.rank(), experts::layout_of(*kernels_), *team_)}; });
+  get_weights([&] { return LoadResult{.weights = make(config_, *placement_, comm_.rank(), experts::layout_of(*kernels_), *team_)}; });
 }
 
 void Model::get_weights(const std::function<LoadResult()>& get) {
@@ -78,9 +78,15 @@ void Model::get_weights(const std::function<LoadResult()>& get) {
   const Stopwatch clock;
   comm::run_together(comm_, [&] { loaded_.emplace(get()); });
   load_seconds_ = clock.seconds();
-  const bool is_bf16 = options_.precision == experts::Precision::kBfloat16;
-  exchange_ = comm::make_exchange(comm_, *placement_, *team_,
-                                  {.hidden = config_.hidden, .wire = is_bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
+  comm::ExchangeOptions exchange = options_.exchange;
+  exchange.hidden = config_.hidden;
+  exchange.wire = options_.precision == experts::Precision::kBfloat16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32;
+  exchange.link = comm::probe_links(comm_);
+  if (exchange.link.bytes_per_second > 0 && options_.log != nullptr) {
+    options_.log->info("links between ranks: {:.1f} us, {:.3g} GB/s each way; {}", 1e6 * exchange.link.latency_seconds,
+                       1e-9 * exchange.link.bytes_per_second, comm::describe_choice(exchange));
+  }
+  exchange_ = comm::make_exchange(comm_, *placement_, *team_, exchange);
   transformer_ = std::make_unique<Transformer>(config_, loaded_->weights, *exchange_,
                                                experts::Compute{kernels_, team_.get(), options_.precision});
   const std::uint64_t share = share_of_free_memory();

@@ -28,6 +28,7 @@ struct ModelOptions {
   std::optional<std::uint64_t> kv_memory_bytes = {};    ///< else this rank's share of half of what is free after loading
   /// Experts over ranks, from (experts, ranks); evenly unless given.
   std::function<cluster::Placement(std::int64_t, std::int64_t)> place = cluster::Placement::even;
+  comm::ExchangeOptions exchange = {};                  ///< hidden and wire come from the model
   std::vector<comm::Fact> facts = {};                   ///< what else the ranks must have in common, beside the checkpoint
   const Logger* log = nullptr;                          ///< may be null; outlives the model
 };
@@ -45,7 +46,8 @@ class Model {
 
   /// Loads the weights, if there is memory for them on every host.
   void load(std::function<void(const LoadProgress&)> progress = {});
-  using MakeWeights = std::function<ModelWeights(const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
+  using MakeWeights =
+      std::function<ModelWeights(const ModelConfig&, const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
   void make_weights(const MakeWeights& make);
 
   const ModelConfig& config() const { return config_; }
@@ -55,11 +57,15 @@ class Model {
   const experts::KernelFamily& kernels() const { return *kernels_; }
   experts::WeightType expert_type() const;
   int num_threads() const { return team_->size(); }
+  ThreadTeam& team() { return *team_; }
   /// After load(), as all below.
   Transformer& transformer() { return *transformer_; }
   std::uint64_t bytes_read() const { return loaded_->bytes_read; }
   std::uint64_t num_rounded() const { return loaded_->num_rounded; }
   double load_seconds() const { return load_seconds_; }
+  const cluster::Placement& placement() const { return *placement_; }
+  const ModelWeights& weights() const { return loaded_->weights; }
+  experts::Compute compute() const { return {kernels_, team_.get(), options_.precision}; }
   /// Bytes that this rank may use for keys and values.
   std::uint64_t kv_memory_bytes() const { return kv_memory_bytes_; }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bfloat16.h"
+#include "experts/elementwise.h"
 #include "runtime/guidance.h"
 
 namespace unmask::runtime {
@@ -32,6 +33,7 @@ Transformer::Transformer(const ModelConfig& config, const ModelWeights& weights,
 Transformer::Outcome Transformer::forward(const StepBatch& batch, comm::Vote vote) {
   std::fill(router_counts_.begin(), router_counts_.end(), 0);
   embed(batch);
+  mark(times_, Stage::kEmbedding);
   comm::Vote votes = comm::Vote::kIdle;
   for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
     // Past the last layer's keys and values nobody reads a row that is not wanted.
@@ -42,7 +44,9 @@ Transformer::Outcome Transformer::forward(const StepBatch& batch, comm::Vote vot
       return {.votes = votes, .rows = {}};
     }
   }
-  return {.votes = votes, .rows = final_rows(batch)};
+  const std::span<const float> rows = final_rows(batch);
+  mark(times_, Stage::kNorms);
+  return {.votes = votes, .rows = rows};
 }
 
 void Transformer::embed(const StepBatch& batch) {
@@ -55,9 +59,13 @@ void Transformer::embed(const StepBatch& batch) {
     all_rows_.emplace_back(r);
     const TokenId token = batch.tokens[size(r)];
     UNMASK_CHECK(token >= 0 && token < config_.vocab_size, "token {} of {}", token, config_.vocab_size);
-    const bfloat16* row = weights_.embedding.row(token);
-    std::transform(row, row + hidden, residual_.data() + r * hidden, to_float);
   }
+  compute_.team->for_each(experts::whole(batch.num_rows(), kRowsPerTask), [&](std::int64_t task) {
+    for (std::int64_t r = task * kRowsPerTask; r < std::min(batch.num_rows(), (task + 1) * kRowsPerTask); ++r) {
+      const bfloat16* row = weights_.embedding.row(batch.tokens[size(r)]);
+      std::transform(row, row + hidden, residual_.data() + r * hidden, to_float);
+    }
+  });
   for (const auto& [row, weight, values] : batch.added) {
     float* x = residual_.data() + row.value * hidden;
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -70,9 +78,11 @@ void Transformer::attention_layer(std::int64_t layer_index, const StepBatch& bat
   const LayerWeights& layer = weights_.layers[size(layer_index)];
   rms_norm_rows(compute_, residual_.data(), batch.num_rows(), layer.input_norm, config_.rms_norm_eps, compute_.precision,
                 normed_.data());
+  mark(times_, Stage::kNorms);
   attention_.run(compute_, layer, layer_index, batch, queries, normed_.data(), update_.data());
   keep_residuals(queries);
-  add_to_residual(update_.data(), static_cast<std::int64_t>(queries.size()));
+  experts::add_rows(compute_, update_.data(), static_cast<std::int64_t>(queries.size()), config_.hidden, residual_.data());
+  mark(times_, Stage::kResidual);
 }
 
 /// Moves these rows, which ascend, to the front.
@@ -89,21 +99,27 @@ comm::Vote Transformer::moe_layer(std::int64_t layer_index, std::int64_t rows, c
   const LayerWeights& layer = weights_.layers[size(layer_index)];
   rms_norm_rows(compute_, residual_.data(), rows, layer.post_attention_norm, config_.rms_norm_eps,
                 experts::Precision::kFloat32, normed_.data());
+  mark(times_, Stage::kNorms);
   const cluster::Routing routing = router_.route(compute_, normed_.data(), rows, layer.router);  // sees unrounded rows
   for (const ExpertId expert : routing.ids) {
     ++router_counts_[size(layer_index * config_.num_experts) + expert.at()];
   }
-  if (compute_.precision == experts::Precision::kBfloat16) {
-    std::transform(normed_.data(), normed_.data() + rows * config_.hidden, normed_.data(), round_to_bfloat16);
-  }
+  mark(times_, Stage::kRouter);
+  experts::round_rows(compute_, normed_.data(), rows, config_.hidden);
+  mark(times_, Stage::kNorms);
   const auto values = size(rows * config_.hidden);
   const comm::Vote votes = exchange_.dispatch({normed_.data(), values}, routing, vote);
   for (std::int64_t chunk = 0; chunk < exchange_.num_chunks(); ++chunk) {
     const cluster::ExpertWork work = exchange_.receive(chunk);
-    exchange_.give_back(chunk, experts_.run(compute_, layer.experts, config_.hidden, work));
+    mark(times_, Stage::kExchange);
+    const std::span<const float> slots = experts_.run(compute_, layer.experts, config_.hidden, work);
+    mark(times_, Stage::kExperts);
+    exchange_.give_back(chunk, slots);
   }
   exchange_.combine({update_.data(), values});
-  add_to_residual(update_.data(), rows);
+  mark(times_, Stage::kExchange);
+  experts::add_rows(compute_, update_.data(), rows, config_.hidden, residual_.data());
+  mark(times_, Stage::kResidual);
   return votes;
 }
 
@@ -119,17 +135,6 @@ std::span<const float> Transformer::final_rows(const StepBatch& batch) {
     std::transform(left.begin(), left.end(), left.begin(), round_to_bfloat16);
   }
   return left;
-}
-
-void Transformer::add_to_residual(const float* x, std::int64_t rows) {
-  const std::int64_t hidden = config_.hidden;
-  compute_.team->for_each((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task) {
-    const std::int64_t begin = task * kRowsPerTask * hidden;
-    const std::int64_t end = std::min(rows, (task + 1) * kRowsPerTask) * hidden;
-    for (std::int64_t i = begin; i < end; ++i) {
-      residual_.data()[i] += x[i];
-    }
-  });
 }
 
 }  // namespace unmask::runtime

@@ -8,6 +8,7 @@
 #include "experts/router.h"
 #include "runtime/attention.h"
 #include "runtime/head.h"
+#include "runtime/stage_times.h"
 #include "runtime/step_batch.h"
 #include "runtime/weights.h"
 
@@ -37,13 +38,18 @@ class Transformer {
   std::span<const std::int64_t> router_counts() const { return router_counts_; }
   const comm::Exchange& exchange() const { return exchange_; }
 
+  /// From now on every pass marks its stages; null: no more. `times` must outlive the passes.
+  void measure(StageTimes* times) {
+    times_ = times;
+    attention_.measure(times);
+  }
+
  private:
   void embed(const StepBatch& batch);
   void attention_layer(std::int64_t layer_index, const StepBatch& batch, std::span<const TokenRow> queries);
   void keep_residuals(std::span<const TokenRow> rows);
   comm::Vote moe_layer(std::int64_t layer_index, std::int64_t rows, comm::Vote vote);
   std::span<const float> final_rows(const StepBatch& batch);
-  void add_to_residual(const float* x, std::int64_t rows);
 
   const ModelConfig& config_;
   const ModelWeights& weights_;
@@ -53,6 +59,7 @@ class Transformer {
   experts::Router router_;
   experts::GroupedExperts experts_;
   Head head_;
+  StageTimes* times_ = nullptr;
   std::vector<std::int64_t> router_counts_;
   std::vector<TokenRow> all_rows_;
   AlignedBuffer<float> residual_;  ///< [rows, hidden], float32 whatever the precision

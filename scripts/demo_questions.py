@@ -4,9 +4,14 @@
 
     demo_questions.py ask   > requests.jsonl
     demo_questions.py score < answers.jsonl
+
+Or as questions with answers, for eval.py: the 60, or N others of the same tasks that the model was not trained on.
+
+    demo_questions.py eval [N] > questions.jsonl
 """
 import json
 import pathlib
+import random
 import sys
 
 CASES = json.loads((pathlib.Path(__file__).parents[1] / "tests/data/demo/decode.json").read_text())
@@ -34,7 +39,23 @@ def score() -> int:
     return 0
 
 
+def questions(count: int) -> None:
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests/reference"))
+    import tasks
+    chosen = {case["question"]: case["answer"] for case in CASES}
+    if count > 0:
+        asked, chosen, r = set(chosen), {}, random.Random(2026)
+        while len(chosen) < count:
+            _, question, answer = tasks.sample(r)
+            if question not in asked and tasks.held_out(question):
+                chosen[question] = answer
+    for question, answer in chosen.items():
+        print(json.dumps({"question": question, "answer": answer, "gen_length": 48, "block_length": 16}))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in ("ask", "score"):
+    if len(sys.argv) == 3 and sys.argv[1] == "eval" and sys.argv[2].isdigit():
+        sys.exit(questions(int(sys.argv[2])))
+    if len(sys.argv) != 2 or sys.argv[1] not in ("ask", "score", "eval"):
         sys.exit(__doc__)
-    sys.exit(ask() if sys.argv[1] == "ask" else score())
+    sys.exit({"ask": ask, "score": score, "eval": lambda: questions(0)}[sys.argv[1]]())

@@ -14,7 +14,7 @@ packages=(
 )
 case "${1:-}" in
   "") ;;
-  --test) packages+=(clang libclang-rt-14-dev python3-venv python3-pip iproute2 nftables) ;;
+  --test) packages+=(clang libclang-rt-14-dev python3-venv python3-pip iproute2 nftables slurmctld slurmd slurm-client zstd) ;;
   *) sed -n '3,4p' "$0" >&2; exit 2 ;;
 esac
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -20,10 +20,11 @@ class Transfer final : public Operation {
   template <class Start>
   void start(Start start_piece) {
     const std::int64_t bytes = description().bytes;
-    requests_.reserve(size(bytes / kMaxPieceBytes + 1));
+    const std::int64_t most = piece_bytes_on(description().lane);
+    requests_.reserve(size(bytes / most + 1));
     std::int64_t offset = 0;
     do {
-      const std::int64_t piece = std::min(bytes - offset, kMaxPieceBytes);
+      const std::int64_t piece = std::min(bytes - offset, most);
       requests_.push_back(MPI_REQUEST_NULL);
       start_piece(offset, narrow<int>(piece), &requests_.back());
       offset += piece;
@@ -47,12 +48,13 @@ class Transfer final : public Operation {
   }
 
   std::int64_t bytes_done() const override {
-    return std::min(description().bytes, static_cast<std::int64_t>(done_) * kMaxPieceBytes);
+    return std::min(description().bytes, static_cast<std::int64_t>(done_) * piece_bytes_on(description().lane));
   }
 
  private:
   std::int64_t piece_bytes(std::size_t piece) const {
-    return std::min(description().bytes - static_cast<std::int64_t>(piece) * kMaxPieceBytes, kMaxPieceBytes);
+    const std::int64_t most = piece_bytes_on(description().lane);
+    return std::min(description().bytes - static_cast<std::int64_t>(piece) * most, most);
   }
 
   void check_count(const MPI_Status& status) const {

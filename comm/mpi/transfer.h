@@ -16,6 +16,14 @@ inline constexpr int kTag = 0;
 /// to be seen by a wait that would otherwise give up on a slow link.
 inline constexpr std::int64_t kMaxPieceBytes = std::int64_t{1} << 26;
 
+/// Rows and sums travel in smaller pieces, below the eager limit of Open MPI's TCP transport (64 KiB with its header). Such pieces
+/// leave one behind the other as they were issued, where larger messages would each wait for the receiver's leave and then share
+/// the link: the first chunk of a layer would come as late as the last.
+inline constexpr std::int64_t kRowPieceBytes = std::int64_t{60} << 10;
+constexpr std::int64_t piece_bytes_on(Lane lane) {
+  return lane == Lane::kDispatch || lane == Lane::kCombine ? kRowPieceBytes : kMaxPieceBytes;
+}
+
 std::unique_ptr<Operation> start_send(MPI_Comm comm, const Operation::Description& what, const std::byte* bytes);
 std::unique_ptr<Operation> start_receive(MPI_Comm comm, const Operation::Description& what, std::byte* bytes);
 

@@ -62,7 +62,7 @@ const KernelFamily& amx_family() {
       .name = "amx", .needs = "AMX-BF16, AVX-512 F, BW, DQ, VL and BF16, and the system's leave to use tiles",
       .supported = supported, .panels = &panels, .gemm = gemm, .rms_norm = rms_norm,
       .attend = attend_tiles, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
-      .summarise = summarise, .exponential = exponential_of};
+      .summarise = summarise, .exponential = exponential_of, .inputs = Precision::kBfloat16};
   return family;
 }
 

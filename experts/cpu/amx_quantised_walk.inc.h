@@ -137,9 +137,10 @@ inline void walk_quantised(const PanelWalk& w, const Source& source, bfloat16* w
   const TileScope tiles;
   const std::int64_t num_tiles = up_to(w.k, 32);
   const std::int64_t num_blocks = up_to(w.rows, kBlockRows);
+  const std::int64_t at_once = blocks_at_once(num_tiles);
   auto* space = reinterpret_cast<char*>(workspace);
-  for (std::int64_t first = 0; first < num_blocks; first += kBlocksAtOnce) {
-    const std::int64_t count = num_blocks - first < kBlocksAtOnce ? num_blocks - first : kBlocksAtOnce;
+  for (std::int64_t first = 0; first < num_blocks; first += at_once) {
+    const std::int64_t count = num_blocks - first < at_once ? num_blocks - first : at_once;
     const Blocks rows = {reinterpret_cast<const char*>(w.x) + first * num_tiles * kTileBytes, first, count, num_tiles};
     if (count == 1) {
       walk_quantised_groups<Tiles, 4>(rows, source, space, sink);

@@ -10,9 +10,15 @@
 // takes all rows, else a share of the next group in each pass, so that reading and multiplying overlap evenly.
 
 constexpr std::int64_t kBlockRows = 16;
-constexpr std::int64_t kBlocksAtOnce = 16;  // rows whose inputs stay in the second cache: 1 MiB at 2,048 inputs
+constexpr std::int64_t kTilesAtOnce = 1024;  // 1 MiB of inputs that stay in the second cache while all weights pass by
 
 inline std::int64_t up_to(std::int64_t count, std::int64_t each) { return (count + each - 1) / each; }
+
+/// Row blocks that a walk takes at a time: each time it reads all weights.
+inline std::int64_t blocks_at_once(std::int64_t num_tiles) {
+  const std::int64_t count = kTilesAtOnce / num_tiles;
+  return count < 2 ? 2 : count;
+}
 
 /// Row blocks that are multiplied with a group while it is in the cache.
 struct Blocks {
@@ -152,8 +158,9 @@ inline void walk(const PanelWalk& w, const Source& source, const Sink& sink) {
   const TileScope tiles;
   const std::int64_t num_tiles = up_to(w.k, 32);
   const std::int64_t num_blocks = up_to(w.rows, kBlockRows);
-  for (std::int64_t first = 0; first < num_blocks; first += kBlocksAtOnce) {
-    const std::int64_t count = num_blocks - first < kBlocksAtOnce ? num_blocks - first : kBlocksAtOnce;
+  const std::int64_t at_once = blocks_at_once(num_tiles);
+  for (std::int64_t first = 0; first < num_blocks; first += at_once) {
+    const std::int64_t count = num_blocks - first < at_once ? num_blocks - first : at_once;
     const Blocks rows = {reinterpret_cast<const char*>(w.x) + first * num_tiles * kTileBytes, first, count, num_tiles};
     if (count == 1) {
       walk_groups<4>(rows, up_to(source.num_streams, 4), source, sink);

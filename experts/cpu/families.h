@@ -6,6 +6,7 @@
 namespace unmask::experts::cpu {
 
 const KernelFamily& amx_family();
+const KernelFamily& avx512bf16_family();
 const KernelFamily& avx512_family();
 const KernelFamily& avx2_family();
 const KernelFamily& portable_family();

@@ -31,6 +31,16 @@ double imbalance(const std::vector<RankReport>& ranks) {
   return ratio(most * static_cast<std::int64_t>(ranks.size()), static_cast<double>(sum));
 }
 
+/// The share of the network's time in which ranks did nothing but wait for bytes.
+double exposed(const std::vector<RankReport>& ranks) {
+  double waited = 0, network = 0;
+  for (const RankReport& rank : ranks) {
+    waited += rank.wait_seconds;
+    network += rank.network_seconds;
+  }
+  return ratio(waited, network);
+}
+
 nlohmann::ordered_json rank_json(const RankReport& rank) {
   auto out = nlohmann::ordered_json::object();
   out["host"] = rank.host;
@@ -40,6 +50,7 @@ nlohmann::ordered_json rank_json(const RankReport& rank) {
   out["rows"] = rank.rows;
   out["load_seconds"] = rank.load_seconds;
   out["network_seconds"] = rank.network_seconds;
+  out["exposed_communication_seconds"] = rank.wait_seconds;
   out["wire_bytes"] = rank.wire_bytes;
   out["kv_peak_bytes"] = rank.kv_peak_bytes;
   out["peak_memory_bytes"] = rank.peak_memory_bytes;
@@ -72,7 +83,8 @@ void BatchProgress::show_if_due() {
 std::vector<RankReport> gather_rank_reports(const Job& job, Network& network, const runtime::Engine::Statistics& statistics) {
   ByteWriter mine;
   mine.put(job.comm.host()).put(network.load_seconds()).put(statistics.network.count()).put(statistics.steps).put(statistics.rows);
-  mine.put(statistics.passes).put(statistics.answered).put(network.transformer().exchange().statistics().wire_bytes);
+  const comm::ExchangeStatistics& exchange = network.transformer().exchange().statistics();
+  mine.put(statistics.passes).put(statistics.answered).put(exchange.wire_bytes).put(exchange.wait_seconds);
   mine.put(statistics.kv_peak_bytes).put(cluster::peak_memory_bytes());
   std::vector<RankReport> out;
   for (const auto& bytes : job.comm.all_gather(mine.take())) {
@@ -86,6 +98,7 @@ std::vector<RankReport> gather_rank_reports(const Job& job, Network& network, co
     rank.passes = reader.get<std::int64_t>();
     rank.answered = reader.get<std::int64_t>();
     rank.wire_bytes = reader.get<std::uint64_t>();
+    rank.wait_seconds = reader.get<double>();
     rank.kv_peak_bytes = reader.get<std::uint64_t>();
     rank.peak_memory_bytes = reader.get<std::uint64_t>();
   }
@@ -114,6 +127,7 @@ std::string summary_json(const BatchReport& report) {
   run["kernel"] = report.kernel;
   run["threads"] = report.threads;
   run["imbalance"] = imbalance(report.ranks);
+  run["exposed_communication"] = exposed(report.ranks);
   run["ranks"] = nlohmann::ordered_json::array();
   for (const RankReport& rank : report.ranks) {
     run["ranks"].push_back(rank_json(rank));
@@ -128,11 +142,11 @@ std::string summary_line(const BatchReport& report) {
     errors += format("{}{} {}", errors.empty() ? " (" : ", ", count, kind);
   }
   return format("{}: {} answers, {} of them failed{}{}; this run: {} answers, {} tokens in {:.2f} s, {:.1f} tokens per second, {:.2f} tokens "
-                "per pass, {} ranks with {} threads each, busiest rank {:.2f} of the mean",
+                "per pass, {} ranks with {} threads each, busiest rank {:.2f} of the mean, {:.0f} % of the time waiting for other ranks",
                 report.ended, report.now.answers, report.now.failed, errors, errors.empty() ? "" : ")",
                 report.now.answers - report.before.answers, tokens, report.seconds, ratio(tokens, report.seconds),
                 ratio(tokens, static_cast<double>(report.now.passes - report.before.passes)), report.ranks.size(), report.threads,
-                imbalance(report.ranks));
+                imbalance(report.ranks), 100 * exposed(report.ranks));
 }
 
 }  // namespace unmask::launcher

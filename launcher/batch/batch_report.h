@@ -34,6 +34,7 @@ struct RankReport {
   std::string host;
   double load_seconds = 0;
   double network_seconds = 0;
+  double wait_seconds = 0;      ///< of those, with nothing to do but wait for other ranks
   std::int64_t steps = 0;
   std::int64_t rows = 0;
   std::int64_t passes = 0;

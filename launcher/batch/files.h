@@ -23,7 +23,7 @@ class AppendFile {
   virtual void truncate(std::uint64_t num_bytes) = 0;
   /// Returns when all of it is on disk.
   virtual void sync() = 0;
-  /// For this process alone, until the file is closed. False: another process has it.
+  /// For this process alone, until the file is closed; num_bytes() is then what the one before left. False: another has it.
   virtual bool try_lock() = 0;
 };
 

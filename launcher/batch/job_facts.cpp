@@ -63,7 +63,8 @@ JobFacts job_facts(const Job& job, const Network& network) {
   add("--kernel", std::string(network.kernels().name));
   add("order", options.is_on("unordered") ? "any" : "input");
   for (const OptionSpec& spec : option_table()) {
-    const bool reaches_answers = spec.group == OptionGroup::kSampling || spec.name == "raw" || spec.name == "special" || spec.name == "system";
+    const bool reaches_answers = spec.group == OptionGroup::kSampling || spec.name == "raw" || spec.name == "special" || spec.name == "system" ||
+                                 spec.name == "combine";
     if (reaches_answers && spec.commands.has(Command::kBatch)) {
       add(format("--{}", spec.name), format("{}", fmt::join(options.texts(spec.name), " | ")));
     }

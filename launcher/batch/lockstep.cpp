@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/batch/lockstep.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -12,7 +13,8 @@
 namespace unmask::launcher {
 namespace {
 
-constexpr std::chrono::microseconds kIdleRest(500);
+/// Between steps in which nobody had anything to do: the longer that lasts, the longer, but far less than a user would notice.
+constexpr std::chrono::microseconds kShortestRest(200), kLongestRest(20000);
 
 /// One rank's work between the first step and the last.
 class Worker {
@@ -28,12 +30,16 @@ class Worker {
       engine_.set_intake(runtime::Intake::kOpen);
     }
     bool works = true;
+    auto idle_rest = kShortestRest;
     while (works && !engine_.stop_was_voted()) {
       before_step();
       works = engine_.run_step();
       send_answers();
       if (engine_.was_idle()) {
-        std::this_thread::sleep_for(kIdleRest);
+        std::this_thread::sleep_for(idle_rest);
+        idle_rest = std::min(2 * idle_rest, kLongestRest);
+      } else {
+        idle_rest = kShortestRest;
       }
     }
     settle();

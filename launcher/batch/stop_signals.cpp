@@ -12,13 +12,14 @@ namespace unmask::launcher {
 namespace {
 
 // A signal handler can reach nothing but what lives at namespace scope.
-std::atomic<int> phase = static_cast<int>(StopPhase::kLoading);
+constexpr int kNone = -1;
+std::atomic<int> code_at_once = static_cast<int>(ExitCode::kStopped);  ///< of a process that a signal ends at once, or kNone
 std::atomic<int> num_asked = 0;
 static_assert(std::atomic<int>::is_always_lock_free, "else a handler must not touch it");
 
 extern "C" void ask_for_stop(int signal) {
-  if (phase.load() == static_cast<int>(StopPhase::kLoading)) {
-    ::_exit(static_cast<int>(ExitCode::kStopped));
+  if (code_at_once.load() != kNone) {
+    ::_exit(code_at_once.load());
   }
   if (num_asked.fetch_add(1) > 0) {
     ::_exit(128 + signal);
@@ -35,9 +36,12 @@ void install_stop_signals() {
   for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) {
     sigaction(signal, &action, nullptr);
   }
+  action.sa_handler = SIG_IGN;  // a file at its limit is an error of write(), like a full disk
+  sigaction(SIGXFSZ, &action, nullptr);
 }
 
-void enter_stop_phase(StopPhase next) { phase = static_cast<int>(next); }
+void now_requests_run() { code_at_once = kNone; }
+void now_ends_with(int code) { code_at_once = code; }
 bool stop_was_asked() { return num_asked.load() > 0; }
 
 }  // namespace unmask::launcher

@@ -20,11 +20,7 @@ using runtime::FileDescriptor;
 class SystemFile : public AppendFile {
  public:
   SystemFile(std::string name, FileDescriptor descriptor) : name_(std::move(name)), descriptor_(std::move(descriptor)) {
-    struct stat status {};
-    require(::fstat(descriptor_.get(), &status) == 0, ExitCode::kIo, "{}: fstat: {}", name_, error_text(errno));
-    require(S_ISREG(status.st_mode), ExitCode::kIo, "{}: expected a regular file (answers that can be resumed need one), found a "
-            "folder, pipe or device", name_);
-    end_ = narrow<std::uint64_t>(status.st_size);
+    look_at_end();
   }
 
   std::uint64_t num_bytes() const override { return end_; }
@@ -73,10 +69,21 @@ class SystemFile : public AppendFile {
     require(result == 0 || errno == EWOULDBLOCK, ExitCode::kIo,
             "{}: cannot be locked: {}; put the answers on a file system with locks (Lustre: mounted with -o flock)", name_,
             error_text(errno));
+    if (result == 0) {
+      look_at_end();  // whoever had it may have written since it was opened
+    }
     return result == 0;
   }
 
  private:
+  void look_at_end() {
+    struct stat status {};
+    require(::fstat(descriptor_.get(), &status) == 0, ExitCode::kIo, "{}: fstat: {}", name_, error_text(errno));
+    require(S_ISREG(status.st_mode), ExitCode::kIo, "{}: expected a regular file (answers that can be resumed need one), found a "
+            "folder, pipe or device", name_);
+    end_ = narrow<std::uint64_t>(status.st_size);
+  }
+
   std::string name_;
   FileDescriptor descriptor_;
   std::uint64_t end_ = 0;

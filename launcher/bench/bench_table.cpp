@@ -8,6 +8,13 @@ namespace {
 
 constexpr auto kBenches = std::to_array<BenchSpec>({
     {"limits", bench_limits},
+    {"gemm", bench_gemm},
+    {"attention", bench_attention},
+    {"head", bench_head},
+    {"forward", bench_forward},
+    {"generate", bench_generate},
+    {"exchange", bench_exchange},
+    {"moe", bench_moe},
 });
 
 }  // namespace

@@ -28,6 +28,13 @@ struct BenchSpec {
 std::span<const BenchSpec> bench_table();
 
 // One file each in launcher/bench/.
+BenchResult bench_generate(const Job& job);
+BenchResult bench_exchange(const Job& job);
 BenchResult bench_limits(const Job& job);
+BenchResult bench_gemm(const Job& job);
+BenchResult bench_attention(const Job& job);
+BenchResult bench_head(const Job& job);
+BenchResult bench_forward(const Job& job);
+BenchResult bench_moe(const Job& job);
 
 }  // namespace unmask::launcher

@@ -2,6 +2,7 @@
 #include "base/byte_stream.h"
 #include "launcher/batch/batch_report.h"
 #include "launcher/batch/batch_status.h"
+#include "launcher/batch/dry_run.h"
 #include "launcher/batch/job_facts.h"
 #include "launcher/batch/lockstep.h"
 #include "launcher/batch/stop_signals.h"
@@ -122,7 +123,9 @@ ExitCode share_end(const Job& job, RootSide& root, BatchReport report) {
       code = finish(job, root, std::move(report));
     }
   });
-  return share_code(job, [&] { return code; });
+  code = share_code(job, [&] { return code; });
+  now_ends_with(static_cast<int>(code));
+  return code;
 }
 
 ExitCode run_job(const Job& job) {
@@ -145,7 +148,7 @@ ExitCode run_job(const Job& job) {
     open_desk(job, root, std::move(rooms));
   }
   const double max_time = job.comm.is_root() ? job.options().real("max-time") : 0;
-  enter_stop_phase(StopPhase::kRunning);
+  now_requests_run();
   const Stopwatch clock;
   const BatchRank rank{.job = job,
                        .network = network,
@@ -172,7 +175,15 @@ ExitCode run_batch(const Job& job) {
   if (job.options().given("status")) {
     return share_code(job, [&] { return print_batch_status(job); });
   }
-  return run_job(job);
+  if (job.options().is_on("dry-run")) {
+    return run_dry(job);
+  }
+  try {
+    return run_job(job);
+  } catch (const AgreedError& error) {
+    now_ends_with(static_cast<int>(error.code()));
+    throw;
+  }
 }
 
 }  // namespace unmask::launcher

@@ -74,12 +74,16 @@ void report_exchange(const Job& job, Report& report) {
 
 void report_golden(const Job& job, Report& report) {
   const GoldenResult result = check_golden(job);
+  const bool exact = result.precision == experts::Precision::kFloat32;
   if (result.num_logits > 0) {
-    report.line(result.wrong_logits == 0, "golden logits in f32: {} passes, {} wrong, largest difference {:.2g} of the largest logit",
-                result.num_logits, result.wrong_logits, result.largest_difference);
+    report.line(result.wrong_logits == 0, "golden logits in {}: {} passes, {} wrong, largest difference {:.2g} of the largest logit",
+                exact ? "f32" : "bf16", result.num_logits, result.wrong_logits, result.largest_difference);
   }
-  if (result.num_decodes + result.num_left_out > 0) {
+  if (exact && result.num_decodes + result.num_left_out > 0) {
     report.line(result.wrong_decodes == 0, "golden answers in f32: {} run, {} wrong", result.num_decodes, result.wrong_decodes);
+  }
+  if (!exact) {
+    report.say(format("SKIP golden answers: kernels {} have no f32, in which they were made", job.options().text("kernel")));
   }
   if (result.num_left_out > 0) {
     report.say(format("SKIP {} golden answers: their options are not available in this version", result.num_left_out));

@@ -68,14 +68,13 @@ RunReport gather_report(const Job& job, Network& network) {
   report.kernel = network.kernels().name;
   ByteWriter mine;
   mine.put(network.load_seconds()).put(network.bytes_read()).put(cluster::peak_memory_bytes());
-  mine.put(network.transformer().exchange().statistics().wire_bytes);
   for (const auto& bytes : job.comm.all_gather(mine.take())) {
     ByteReader reader(bytes);
     report.load_seconds = std::max(report.load_seconds, reader.get<double>());
     report.bytes_read.push_back(reader.get<std::uint64_t>());
     report.peak_memory_bytes.push_back(reader.get<std::uint64_t>());
-    report.wire_bytes += reader.get<std::uint64_t>();
   }
+  report.exchange = report_exchange(job, network);
   return report;
 }
 
@@ -88,6 +87,9 @@ ExitCode finish(const Job& job, AnswerSink& sink, RunReport report) {
                report.text_tokens, report.passes, report.decode_seconds,
                static_cast<double>(report.text_tokens) / std::max(report.decode_seconds, 1e-9), report.bytes_read.size(),
                report.num_threads, report.dtype, report.kernel);
+  if (const std::string line = describe(report.exchange); !line.empty()) {
+    job.log.info("{}", line);
+  }
   for (const Error& error : sink.errors()) {
     tell(error.what());
   }
@@ -112,6 +114,7 @@ ExitCode run_generate(const Job& job) {
   const double decode_seconds = clock.seconds();
   RunReport report = gather_report(job, network);
   report.decode_seconds = decode_seconds;
+  network.write_recordings();
   return share_code(job, [&] { return finish(job, receiver->sink(), std::move(report)); });
 }
 

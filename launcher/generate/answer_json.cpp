@@ -46,7 +46,15 @@ Json run_json(const RunReport& run) {
   out["threads"] = run.num_threads;
   out["dtype"] = run.dtype;
   out["kernel"] = run.kernel;
-  out["wire_bytes"] = run.wire_bytes;
+  out["wire_bytes"] = run.exchange.wire_bytes;
+  const ExchangeReport& exchange = run.exchange;
+  out["exchange"] = {{"minimum_bytes", exchange.minimum_bytes},
+                     {"naive_bytes", exchange.naive_bytes},
+                     {"experts_ms_per_step", exchange.experts_ms_per_step},
+                     {"exposed_ms_per_step", exchange.exposed_ms_per_step},
+                     {"hidden_fraction", exchange.hidden_fraction},
+                     {"rank_imbalance", exchange.rank_imbalance},
+                     {"expert_imbalance", exchange.expert_imbalance}};
   out["bytes_read"] = run.bytes_read;
   out["peak_memory_bytes"] = run.peak_memory_bytes;
   return out;

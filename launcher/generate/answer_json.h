@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/generate/exchange_report.h"
 #include "launcher/text/answer_text.h"
 #include "runtime/request.h"
 
@@ -19,7 +20,7 @@ struct RunReport {
   std::int64_t num_threads = 0;
   std::string dtype;
   std::string kernel;
-  std::uint64_t wire_bytes = 0;
+  ExchangeReport exchange;
   std::vector<std::uint64_t> bytes_read;         ///< per rank
   std::vector<std::uint64_t> peak_memory_bytes;  ///< per rank; ranks that are threads share their process's
 };

@@ -19,8 +19,8 @@ constexpr CommandSet kInfo = only(Command::kInfo);
 constexpr CommandSet kCheck = only(Command::kCheck);
 constexpr CommandSet kBench = only(Command::kBench);
 constexpr CommandSet kBatch = only(Command::kBatch);
-constexpr CommandSet kAnswers = kGenerate | kBatch;
-constexpr CommandSet kComputes = kAnswers | kLogits | kCheck | kBench;
+constexpr CommandSet kAnswers = kGenerate | kBatch | kBench;
+constexpr CommandSet kComputes = kAnswers | kLogits | kCheck;
 constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo;
 
 constexpr std::uint64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
@@ -51,7 +51,7 @@ constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy"
 constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
 constexpr std::string_view kRemaskings = "low_confidence|random";
 
-constexpr std::string_view kBenches = "limits";
+constexpr std::string_view kBenches = "limits|gemm|attention|head|forward|generate|exchange|moe";
 constexpr std::string_view kFormats = "md|json|csv";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
@@ -64,7 +64,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .repeat = Repeat::kCollects, .help = "a prompt as token ids, used as it is; generate takes several"},
     {.name = "messages", .group = OptionGroup::kInput, .commands = kGenerate, .value = "FILE.json", .repeat = Repeat::kCollects,
      .help = "a conversation: an array of {\"role\", \"content\"}, or {\"messages\": [...]}"},
-    {.name = "requests", .group = OptionGroup::kInput, .commands = kGenerate, .value = "FILE",
+    {.name = "requests", .group = OptionGroup::kInput, .commands = kGenerate | kBench, .value = "FILE",
      .help = "one JSON object per line ('-': standard input) with prompt, prompt_tokens or messages, an optional id (else "
              "the number of the line), and any sampling option; blank lines are skipped"},
     {.name = "input", .letter = 'i', .group = OptionGroup::kInput, .commands = kBatch, .value = "FILE",
@@ -81,7 +81,32 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "bench", .group = OptionGroup::kInput, .kind = ValueKind::kChoice, .commands = kBench, .choices = kBenches,
      .help = "what to measure; the word behind 'bench'"},
     {.name = "repeat", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
-     .fallback = "7", .min = 1, .max = 100000, .help = "measurements of each case"},
+     .fallback = "7", .min = 1, .max = 100000, .help = "measurements of each case (generate: 1)"},
+    {.name = "config", .group = OptionGroup::kInput, .commands = kBench, .value = "NAME|FILE",
+     .help = "a network of this shape with random weights in memory: llada-moe-7b or a config.json (gemm, attention, head, "
+             "forward: llada-moe-7b; generate: instead of --model)"},
+    {.name = "concurrency", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "1,4,16,64",
+     .help = "generate: requests at a time, a case for each"},
+    {.name = "count", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback_note = "all of --requests, else as many as run at a time", .min = 1, .max = 1000000, .help = "generate: requests of a case"},
+    {.name = "prompt-length", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "TOKENS",
+     .fallback = "128", .max = kMaxInt, .help = "generate: length of made-up prompts, without --requests"},
+    {.name = "tokens", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "32,512",
+     .help = "rows per rank, a case for each (gemm, attention, head, forward: 1,8,32,128,1024)"},
+    {.name = "hidden", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "2048", .min = 1, .max = 1 << 20, .help = "exchange, moe: values of a row"},
+    {.name = "width", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "1024", .min = 1, .max = 1 << 20, .help = "moe: values inside an expert"},
+    {.name = "experts", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "64", .min = 1, .max = 4096, .help = "exchange, moe: experts of the layer"},
+    {.name = "top-k", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
+     .fallback = "8", .min = 1, .max = 4096, .help = "exchange, moe: experts of a row"},
+    {.name = "skew", .group = OptionGroup::kInput, .commands = kBench, .value = "uniform|zipf|R|FILE", .fallback = "uniform",
+     .help = "exchange, moe: how rows choose experts; R: rank 0 gets R times the traffic of another rank; FILE: as recorded"},
+    {.name = "wanted", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "ROWS", .fallback = "32",
+     .min = 1, .max = kMaxInt, .help = "attention, forward: rows whose logits are wanted, the last ones of a case"},
+    {.name = "context", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "TOKENS", .fallback = "512",
+     .max = kMaxInt, .help = "attention, forward: positions whose keys and values are stored; fewer rows are a window at their end"},
     {.name = "raw", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kAnswers,
      .help = "encode each prompt as it is, without the chat template"},
     {.name = "special", .group = OptionGroup::kInput, .kind = ValueKind::kFlag, .commands = kAnswers | kTokenize,
@@ -200,12 +225,16 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .fallback = "60", .max_real = 86400, .help = "wait so long for another run that has these answers open, then refuse"},
     {.name = "format", .letter = 'o', .group = OptionGroup::kOutput, .kind = ValueKind::kChoice, .commands = kBench, .fallback = "md",
      .choices = kFormats, .help = "tables, an array of records, or lines of values under a line of names"},
+    {.name = "trace", .group = OptionGroup::kOutput, .commands = kGenerate | kBench, .value = "FILE",
+     .help = "what every rank did when, as Chrome trace events for ui.perfetto.dev; bench: moe"},
+    {.name = "record-routing", .group = OptionGroup::kOutput, .commands = kGenerate, .value = "FILE",
+     .help = "which experts every row chose in every layer; bench exchange and moe replay it (--skew FILE)"},
     {.name = "skip-special", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kDetokenize,
      .help = "leave special tokens out of the text"},
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
      .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
 
-    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kInfo, .fallback = "bf16",
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench | kInfo, .fallback = "bf16",
      .choices = "bf16|f32|int8|int4", .help = "bf16; f32: all arithmetic in f32 (parity), weights still bf16; int8, int4: experts held in fewer bits, "
                                               "quantised while loading, multiplied in bf16"},
     {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "N",
@@ -216,6 +245,15 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .help = "mpi: one rank per process; threads:N: N ranks inside this one process"},
     {.name = "placement", .group = OptionGroup::kMachine, .commands = kComputes, .value = "even|FILE", .fallback = "even",
      .help = "which rank holds which expert; FILE: a JSON array with the rank of each expert"},
+    {.name = "overlap", .group = OptionGroup::kMachine, .kind = ValueKind::kOnOff, .commands = kComputes, .fallback = "on",
+     .help = "whether rows travel between ranks while experts compute, in chunks of experts"},
+    {.name = "exchange", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "auto",
+     .choices = "auto|allgather|direct",
+     .help = "how rows travel out: to the ranks that need them, or small ones to all behind the counts; auto: by a probe of the links"},
+    {.name = "message-bytes", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "BYTES",
+     .fallback = "131072", .min = 1, .max = 1 << 30, .help = "rows of neighbouring chunks are joined to messages of at least so much"},
+    {.name = "combine", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "exact",
+     .choices = "exact|fast", .help = "exact: the same bits for any number of ranks; fast: fewer bytes return, one row per (token, rank)"},
     {.name = "max-rows", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kAnswers | kCheck, .value = "ROWS",
      .fallback = "4096", .min = 1, .max = 1 << 24, .help = "rows that a rank puts into one step; a longer sequence runs alone"},
     {.name = "kv-memory", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kAnswers | kCheck, .value = "BYTES",

@@ -38,4 +38,14 @@ int agree_on_threads(const Job& job) {
   return job.options().given("threads") ? narrow<int>(job.options().integer("threads")) : share;
 }
 
+comm::ExchangeOptions exchange_options(const OptionValues& options) {
+  const std::string algorithm = options.text("exchange");
+  return {.combine = options.text("combine") == "fast" ? comm::Combine::kFast : comm::Combine::kExact,
+          .overlap = options.is_on("overlap") ? comm::Overlap::kOn : comm::Overlap::kOff,
+          .algorithm = algorithm == "direct"      ? comm::Algorithm::kDirect
+                       : algorithm == "allgather" ? comm::Algorithm::kAllGather
+                                                  : comm::Algorithm::kAuto,
+          .min_message_bytes = options.integer("message-bytes")};
+}
+
 }  // namespace unmask::launcher

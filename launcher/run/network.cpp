@@ -2,10 +2,13 @@
 #include "launcher/run/network.h"
 
 #include <algorithm>
+#include <memory>
 #include <span>
 
 #include "experts/quantised.h"
 #include "launcher/run/load_progress.h"
+#include "launcher/run/routing_file.h"
+#include "launcher/run/trace_file.h"
 
 namespace unmask::launcher {
 namespace {
@@ -13,6 +16,7 @@ namespace {
 runtime::ModelOptions model_options(const Job& job, experts::Precision precision) {
   const OptionValues& given = job.options();
   runtime::ModelOptions options{.precision = precision, .expert_type = expert_type_of(given), .kernel = given.text("kernel")};
+  options.exchange = exchange_options(given);
   if (given.given("threads")) {
     options.num_threads = narrow<int>(given.integer("threads"));
   }
@@ -27,8 +31,18 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
 
 }  // namespace
 
-Network::Network(const Job& job, const Options& options) : job_(job), precision_(options.precision) {
-  as_agreed([&] { model_.emplace(job.comm, job.options().text("model"), model_options(job, options.precision)); });
+Network::Network(const Job& job, const Options& options) : job_(job), precision_(options.precision), make_weights_(options.make_weights) {
+  as_agreed([&] {
+    auto how = model_options(job, options.precision);
+    how.exchange.trace = job.options().given("trace") ? &trace_ : nullptr;
+    how.exchange.routing_log = job.options().given("record-routing") ? &routing_ : nullptr;
+    model_ = options.config ? std::make_unique<runtime::Model>(job.comm, *options.config, std::move(how))
+                            : std::make_unique<runtime::Model>(job.comm, job.options().text("model"), std::move(how));
+  });
+  job.log.debug("options: {}", job.options().dump(job.invocation.command));
+  if (options.config) {
+    return;
+  }
   if (!config().unknown_keys.empty()) {
     job.log.warning("config.json has keys that mean nothing to this program: {}", fmt::join(config().unknown_keys, ", "));
   }
@@ -36,12 +50,19 @@ Network::Network(const Job& job, const Options& options) : job_(job), precision_
     job.log.warning("the checkpoint has {} tensors beside the network, which are not read: {}", unknown.size(),
                     fmt::join(std::span(unknown).first(std::min<std::size_t>(unknown.size(), 5)), ", "));
   }
-  job.log.debug("options: {}", job.options().dump(job.invocation.command));
 }
 
 void Network::load() {
   LoadProgressLine progress(job_.log);
-  as_agreed([&] { model_->load([&](const runtime::LoadProgress& now) { progress.show(now); }); });
+  as_agreed([&] {
+    if (make_weights_) {
+      require(model_->expert_type() == experts::WeightType::kBf16, ExitCode::kUsage,
+              "--dtype {}: synthetic weights are bf16 so far; give bf16 or f32, or measure a --model", dtype());
+      model_->make_weights(make_weights_);
+    } else {
+      model_->load([&](const runtime::LoadProgress& now) { progress.show(now); });
+    }
+  });
   progress.close();
   job_.comm.set_deadline({std::chrono::duration<double>(job_.options().real("watchdog"))});
   if (model_->num_rounded() > 0) {
@@ -61,6 +82,15 @@ std::optional<experts::WeightType> expert_type_of(const OptionValues& options) {
   }
   const std::string dtype = options.text("dtype");
   return dtype == "int8" ? experts::WeightType::kInt8 : dtype == "int4" ? experts::WeightType::kInt4 : experts::WeightType::kBf16;
+}
+
+void Network::write_recordings() const {
+  if (job_.options().given("trace")) {
+    write_trace(job_, trace_, job_.options().text("trace"));
+  }
+  if (job_.options().given("record-routing")) {
+    write_routing(job_, routing_, job_.options().text("record-routing"));
+  }
 }
 
 experts::Precision precision_of(const OptionValues& options) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <optional>
 
+#include "base/trace.h"
+#include "comm/routing_log.h"
 #include "launcher/run/job.h"
 #include "runtime/model.h"
 
@@ -13,6 +16,8 @@ class Network {
  public:
   struct Options {
     experts::Precision precision = experts::Precision::kBfloat16;
+    std::optional<runtime::ModelConfig> config = {};      ///< instead of --model: a network without a folder, and
+    runtime::Model::MakeWeights make_weights = {};        ///< what makes its weights
   };
   /// Reads headers only.
   Network(const Job& job, const Options& options);
@@ -26,16 +31,23 @@ class Network {
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   std::string dtype() const;  ///< of --dtype's words, the one that is true
   int num_threads() const { return model_->num_threads(); }
+  ThreadTeam& team() { return model_->team(); }
   /// After load(), as all below.
   runtime::Transformer& transformer() { return model_->transformer(); }
   std::uint64_t bytes_read() const { return model_->bytes_read(); }
   double load_seconds() const { return model_->load_seconds(); }
   std::uint64_t kv_memory_bytes() const { return model_->kv_memory_bytes(); }
 
+  /// Collective. --trace and --record-routing: what happened so far.
+  void write_recordings() const;
+
  private:
   const Job& job_;
   experts::Precision precision_;
-  std::optional<runtime::Model> model_;
+  runtime::Model::MakeWeights make_weights_;
+  Trace trace_;
+  comm::RoutingLog routing_;
+  std::unique_ptr<runtime::Model> model_;
 };
 
 /// How --dtype, where somebody gave it, wants experts to be held in memory.
@@ -46,6 +58,9 @@ experts::Precision precision_of(const OptionValues& options);
 
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
+
+/// --exchange, --combine, --overlap and --message-bytes as options of an exchange.
+comm::ExchangeOptions exchange_options(const OptionValues& options);
 
 /// Collective. The kernels that --kernel names, or the best family for the precision that every rank has.
 const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision);

@@ -31,7 +31,8 @@ Startup parse(const std::vector<std::string>& arguments, const Output& output) {
         out.ended = print(output, version_text());
         break;
       case Invocation::Kind::kRun:
-        if (out.invocation.command == Command::kGenerate) {
+        if (out.invocation.command == Command::kGenerate ||
+            (out.invocation.command == Command::kBench && out.invocation.values.given("requests"))) {
           out.inputs = read_inputs(out.invocation.values);
         }
         break;

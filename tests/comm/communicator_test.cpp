@@ -68,7 +68,7 @@ TEST(Deadline, EndsAnExchangeThatOneRankDoesNotJoin) {
   ThreadTeam team(1);
   const auto exchange = make_exchange(*comm, placement, team, {.hidden = 8});
   EXPECT_THAT(lost_peer([&] { exchange->dispatch({}, {0, 2, {}, {}}, Vote::kIdle); }),
-              AllOf(HasSubstr("rank 1"), HasSubstr("dispatch, counts"), HasSubstr("of 16 bytes")));
+              AllOf(HasSubstr("rank 1"), HasSubstr("dispatch, counts"), HasSubstr("of 24 bytes")));
 }
 
 TEST(Deadline, ZeroWaitsOn) {

@@ -43,6 +43,7 @@ struct ExchangeSetting {
   Overlap overlap = Overlap::kOn;
   std::int64_t min_message_bytes = 1;  ///< as many chunks as there can be
   int num_threads = 1;
+  Algorithm algorithm = Algorithm::kDirect;
 };
 std::vector<ExchangeSetting> exchange_settings();
 

@@ -126,7 +126,7 @@ TEST(AnswerSink, TheLastObjectHoldsTheRun) {
   run.num_threads = 3;
   run.dtype = "f32";
   run.kernel = "portable";
-  run.wire_bytes = 99;
+  run.exchange.wire_bytes = 99;
   run.bytes_read = {10, 20};
   run.peak_memory_bytes = {30, 40};
   pipe.sink().finish(run);

@@ -14,6 +14,8 @@ LAYOUTS = [  # (mpirun ranks, further options)
     (4, ["--threads", "1"]),
     (8, ["--threads", "1"]),
     (13, ["--threads", "1"]),
+    (5, ["--threads", "1", "--message-bytes", "1", "--exchange", "direct"]),  # in as many chunks as there can be
+    (4, ["--threads", "1", "--exchange", "allgather"]),
     (0, ["--transport", "threads:1", "--threads", "3"]),
     (0, ["--transport", "threads:4", "--threads", "1"]),
     (0, ["--transport", "threads:13", "--threads", "1"]),
@@ -48,6 +50,8 @@ class Layouts(CliTest):
                         count = run["ranks"]
                         self.assertEqual(run["wire_bytes"] > 0, count > 1)
                         self.assertEqual(len(run["bytes_read"]), count)
+                        if name == "wide" and 1 < count <= 8:  # no group of it is split
+                            self.assertLess(run["exchange"]["minimum_bytes"], run["exchange"]["naive_bytes"])
                         if dtype == "f32":
                             for (_, case), answer in zip(cases, result.lines):
                                 self.assertEqual((answer["tokens"], answer["passes"], answer["rows"]),

@@ -8,6 +8,7 @@
 #include "launcher/options/command_line.h"
 #include "launcher/options/command_table.h"
 #include "launcher/options/help.h"
+#include "launcher/options/man_page.h"
 
 namespace unmask::launcher {
 namespace {
@@ -288,6 +289,27 @@ TEST(Options, NamesAreUniqueAndKeysLeadBack) {
     }
   }
   EXPECT_EQ(find_sampling_key("gen-length"), nullptr) << "a request's keys have underscores";
+}
+
+TEST(ManPages, NameEveryOptionAndNothingLooksLikeARequest) {
+  for (const CommandSpec& command : command_table()) {
+    const std::string page = command_man_page(command.command, "1.2.3");
+    EXPECT_EQ(page.rfind(format(".TH UNMASK-"), 0), 0U);
+    for (const OptionSpec& spec : option_table()) {
+      std::string name = format("\\-\\-{}", spec.name);
+      for (auto at = name.find('-', 4); at != name.npos; at = name.find('-', at + 2)) {
+        name.replace(at, 1, "\\-");
+      }
+      EXPECT_TRUE(!spec.commands.has(command.command) || page.find(name) != page.npos) << command.name << ' ' << spec.name;
+    }
+    EXPECT_THAT(program_man_page("1.2.3"), HasSubstr(format(".B {}\n", command.name)));
+  }
+  const std::string page = command_man_page(Command::kBatch, "1.2.3");
+  for (std::size_t at = page.find("\n."); at != page.npos; at = page.find("\n.", at + 1)) {
+    const std::string request = page.substr(at + 2, 2);
+    EXPECT_TRUE(request == "TH" || request == "SH" || request == "SS" || request == "TP" || request == "B " || request == "BR" ||
+                request == "nf" || request == "fi") << request;
+  }
 }
 
 }  // namespace

@@ -77,6 +77,30 @@ TEST_P(LayoutTest, SameBitsForAnyPlacement) {
   }
 }
 
+TEST_P(LayoutTest, SameBitsForAnyWayToExchange) {
+  const auto requests = ragged_requests(folder(), 5);
+  const JobResult reference = run_job(folder(), options(1, 1), requests);
+  const runtime::Checkpoint checkpoint(folder());
+  std::mt19937 random(31);
+  for (const std::int64_t ranks : {2, 3, 5}) {
+    std::vector<Rank> shuffled;
+    for (std::int64_t e = 0; e < checkpoint.config().num_experts; ++e) {
+      shuffled.emplace_back(e % ranks);
+    }
+    std::shuffle(shuffled.begin(), shuffled.end(), random);
+    for (const auto overlap : {comm::Overlap::kOff, comm::Overlap::kOn}) {
+      for (const auto algorithm : {comm::Algorithm::kDirect, comm::Algorithm::kAllGather}) {
+        auto job = options(ranks, ranks == 3 ? 2 : 1);
+        job.exchange = {.overlap = overlap, .algorithm = algorithm, .min_message_bytes = ranks == 5 ? 300 : 1};
+        const std::string what = format("{} ranks, overlap {}, algorithm {}", ranks, static_cast<int>(overlap), static_cast<int>(algorithm));
+        expect_same(reference, run_job(folder(), job, requests), what);
+        job.owner = shuffled;
+        expect_same(reference, run_job(folder(), job, requests), what + ", shuffled placement");
+      }
+    }
+  }
+}
+
 TEST_P(LayoutTest, SameBitsAloneAndAmongOthersInAnyOrder) {
   auto requests = ragged_requests(folder(), 20);
   JobResult reference;

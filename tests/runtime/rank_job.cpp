@@ -2,9 +2,23 @@
 #include "rank_job.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <mutex>
 
 namespace unmask::testing_data {
+namespace {
+
+/// Where a test leaves the choice, UNMASK_TEST_KERNEL may force a family, so that whole suites run with each of them.
+const experts::KernelFamily& kernels_for(const JobOptions& options) {
+  const char* const forced = std::getenv("UNMASK_TEST_KERNEL");
+  if (options.kernel != "auto" || forced == nullptr) {
+    return experts::choose_kernel_family(options.kernel, options.precision);
+  }
+  const auto& family = experts::choose_kernel_family(forced, experts::Precision::kBfloat16);
+  return family.serves(options.precision) ? family : experts::choose_kernel_family("auto", options.precision);
+}
+
+}  // namespace
 
 void with_network(const std::filesystem::path& folder, const JobOptions& options, JobResult& result,
                   const std::function<void(RankParts&)>& body) {
@@ -17,11 +31,13 @@ void with_network(const std::filesystem::path& folder, const JobOptions& options
   comm::threads::ThreadWorld world(options.num_ranks);
   world.run([&](comm::Communicator& comm) {
     ThreadTeam team(options.num_threads);
-    const auto& kernels = experts::choose_kernel_family(options.kernel, options.precision);
+    const auto& kernels = kernels_for(options);
     const auto loaded = checkpoint.load(placement, comm.rank(), team, {.layout = experts::layout_of(kernels)});
     const bool bf16 = options.precision == experts::Precision::kBfloat16;
-    const auto exchange = comm::make_exchange(
-        comm, placement, team, {.hidden = config.hidden, .wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32});
+    comm::ExchangeOptions how = options.exchange;
+    how.hidden = config.hidden;
+    how.wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32;
+    const auto exchange = comm::make_exchange(comm, placement, team, how);
     runtime::Transformer transformer(config, loaded.weights, *exchange,
                                      {&kernels, &team, options.precision});
     RankParts parts{comm, transformer, config};

@@ -21,6 +21,7 @@ struct JobOptions {
   experts::Precision precision = experts::Precision::kFloat32;
   std::string kernel = "auto";
   std::optional<std::vector<Rank>> owner = {};  ///< of each expert; evenly placed unless given
+  comm::ExchangeOptions exchange = {.min_message_bytes = 1};  ///< in as many chunks as there can be; hidden and wire are the model's
   std::int64_t max_rows = 4096;
   std::uint64_t kv_memory_bytes = std::uint64_t{1} << 40;  ///< per rank
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <random>
 
@@ -187,6 +188,31 @@ TEST(AnswerLog, ASecondRunWaitsAndThenRefuses) {
     EXPECT_EQ(error.code(), ExitCode::kIo);
     EXPECT_THAT(error.what(), HasSubstr("in use by another run"));
   }
+}
+
+TEST(SystemFiles, ALockIsForOneAndShowsWhatTheOtherWrote) {
+  const auto path = std::filesystem::temp_directory_path() / format("unmask-files-{}", ::getpid());
+  SystemFiles files;
+  {
+    auto first = files.open(path);
+    ASSERT_TRUE(first->try_lock());
+    first->append("one\n");
+    auto second = files.open(path);
+    EXPECT_FALSE(second->try_lock());
+    first->append("two\n");
+    first.reset();
+    ASSERT_TRUE(second->try_lock());
+    EXPECT_EQ(second->num_bytes(), 8U) << "written while the second waited";
+    second->append("three\n");
+    second->truncate(9);
+    second->sync();
+    std::string text(20, ' ');
+    EXPECT_EQ(second->read(4, text), 5U);
+    EXPECT_EQ(text.substr(0, 5), "two\nt");
+  }
+  std::filesystem::remove(path);
+  EXPECT_THROW(files.open("/nonexistent/folder/x"), Error);
+  EXPECT_THROW(files.open("/dev/null"), Error);
 }
 
 TEST(AnswerLog, SyncsByCountAndByTime) {

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/plain_check.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/random.h"
+#include "bench/synthetic_experts.h"
+#include "bench/synthetic_model.h"
+#include "comm/threads/thread_world.h"
+#include "experts/grouped_experts.h"
+#include "experts/kernel_check.h"
+#include "runtime/kv_cache.h"
+#include "runtime/model.h"
+
+namespace unmask::bench {
+namespace {
+
+runtime::ModelConfig small_config() {
+  runtime::ModelConfig config;
+  config.num_layers = 2;
+  config.hidden = 144;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 36;
+  config.num_experts = 12;
+  config.experts_per_token = 3;
+  config.expert_width = 80;
+  config.vocab_size = 700;
+  config.max_positions = 512;
+  return config;
+}
+
+/// A row's state behind the last layer, and what the head says of it.
+struct Answer {
+  std::vector<float> rows;
+  std::vector<float> tops;
+};
+
+Answer run_network(std::string_view kernel, experts::Precision precision, int num_threads) {
+  constexpr std::int64_t kLength = 150, kWindow = 37;
+  const runtime::ModelConfig config = small_config();
+  comm::threads::ThreadWorld world(1);
+  const auto comm = world.communicator(Rank(0));
+  runtime::ModelOptions options;
+  options.precision = precision;
+  options.kernel = std::string(kernel);
+  options.num_threads = num_threads;
+  runtime::Model model(*comm, config, options);
+  model.make_weights(synthetic_model);
+  runtime::KvPool pool(config, precision, std::uint64_t{1} << 30);
+  const auto store = pool.take(kLength);
+  Answer answer;
+  for (const std::int64_t first : {std::int64_t{0}, kLength - kWindow}) {  // all positions, then some of them over what is stored
+    std::vector<TokenId> tokens;
+    for (std::int64_t i = first; i < kLength; ++i) {
+      tokens.push_back(static_cast<TokenId>(philox({static_cast<std::uint32_t>(i), 0, 0, 0}, {3, 3})[0] % 700));
+    }
+    runtime::StepBatch batch;
+    batch.add(tokens, {.first_position = first, .store = store.get(), .length = kLength});
+    for (std::int64_t i = 0; i < std::ssize(tokens); i += 5) {
+      batch.wanted.emplace_back(i);
+    }
+    const auto outcome = model.transformer().forward(batch, comm::Vote::kWork);
+    answer.rows.insert(answer.rows.end(), outcome.rows.begin(), outcome.rows.end());
+    const std::vector<runtime::HeadQuery> queries(batch.wanted.size());
+    for (const auto& summary : model.transformer().head().summarise(outcome.rows, queries)) {
+      answer.tops.push_back(summary.all.top);
+    }
+  }
+  return answer;
+}
+
+double rms(std::span<const float> values) {
+  double squares = 0;
+  for (const float value : values) {
+    squares += double{value} * double{value};
+  }
+  return std::sqrt(squares / static_cast<double>(std::max<std::size_t>(1, values.size())));
+}
+
+void compare(std::string_view what, std::string_view family, std::span<const float> got, std::span<const float> expected, double bound) {
+  std::vector<float> difference;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    difference.push_back(got[i] - expected[i]);
+  }
+  const double relative = rms(difference) / rms(expected);
+  require(got.size() == expected.size() && relative <= bound, ExitCode::kSomeFailed,
+          "{} of kernels {}: relative difference {} from the plain kernels, at most {} expected", what, family, relative, bound);
+}
+
+}  // namespace
+
+void check_experts(const experts::KernelFamily& family, experts::Precision precision, experts::WeightType type, int num_threads) {
+  for (const auto& check : experts::check_kernels(family)) {
+    require(check.passed(), ExitCode::kSomeFailed, "kernels {}, {}: difference {}, at most {} expected", family.name, check.what,
+            check.difference, check.bound);
+  }
+  ThreadTeam team(num_threads);
+  const ExpertShape shape{.hidden = 112, .width = 80, .num_experts = 6, .top_k = 3};
+  const SyntheticWork work(shape, 150);
+  const experts::Compute fast{&family, &team, precision};
+  const experts::Compute plain{experts::kernel_families().back(), &team, precision};
+  experts::GroupedExperts a, b;
+  const auto got = a.run(fast, synthetic_experts(shape, fast, type), shape.hidden, work.work());
+  const auto expected = b.run(plain, synthetic_experts(shape, plain, type), shape.hidden, work.work());
+  // Values between the products are rounded to 8 bits, now and then to the other neighbour.
+  compare("grouped experts", family.name, got, expected, precision == experts::Precision::kBfloat16 ? 0x1p-8 : 0x1p-18);
+}
+
+void check_network(const experts::KernelFamily& family, experts::Precision precision, int num_threads) {
+  const Answer got = run_network(family.name, precision, num_threads);
+  const Answer expected = run_network(experts::kernel_families().back()->name, precision, num_threads);
+  // Each of two layers rounds some eight times to 8 bits; a router's near tie may fall the other way in a row or two.
+  const double bound = precision == experts::Precision::kBfloat16 ? 16 * 0x1p-8 : 0x1p-14;
+  compare("a small network", family.name, got.rows, expected.rows, bound);
+  compare("the head", family.name, got.tops, expected.tops, bound);
+}
+
+}  // namespace unmask::bench

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/batch/dry_run.h"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "base/clock.h"
+#include "launcher/batch/request_pump.h"
+#include "launcher/run/network.h"
+#include "runtime/kv_cache.h"
+#include "runtime/rank_loads.h"
+
+namespace unmask::launcher {
+namespace {
+
+constexpr std::int64_t kErrorsShown = 10;
+
+/// What the input asks for.
+struct Survey {
+  std::int64_t requests = 0;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t answer_tokens = 0;
+  std::int64_t longest = 0;  ///< positions
+  double rows = 0;           ///< to feed, as far as lengths and cache policies tell
+  std::map<std::string, std::int64_t> errors;
+  std::vector<std::string> first_errors;
+};
+
+void count(Survey& survey, const Prepared& prepared) {
+  ++survey.requests;
+  if (prepared.refused) {
+    ++survey.errors[prepared.ticket.error_kind];
+    if (std::ssize(survey.first_errors) < kErrorsShown) {
+      survey.first_errors.push_back(format("line {}: {}", prepared.ticket.number, prepared.refused->what()));
+    }
+    return;
+  }
+  const runtime::Request request = prepared.request->to_request();
+  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  survey.prompt_tokens += prompt;
+  survey.answer_tokens += request.options.gen_length;
+  survey.longest = std::max(survey.longest, prompt + request.options.gen_length);
+  survey.rows += runtime::predicted_rows(request);
+}
+
+Survey survey_input(const Job& job, const Network& network) {
+  ModelText text;
+  text.read(network.folder());
+  RequestPump pump({.input = job.options().text("input"), .model_name = {}}, Tokenizing{job.options(), text, network.config()}, AnsweredSet());
+  Survey survey;
+  for (;;) {
+    switch (pump.state()) {
+      case RequestPump::State::kMore:
+        count(survey, pump.take());
+        break;
+      case RequestPump::State::kWaiting:
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        break;
+      case RequestPump::State::kAtEnd:
+        return survey;
+    }
+  }
+}
+
+/// Collective. Seconds of one pass with `rows` rows on every rank; the first one, which warms up, is not counted.
+double time_a_pass(const Job& job, Network& network, std::int64_t rows) {
+  double seconds = 0;
+  for (int round = 0; round < 2; ++round) {
+    runtime::StepBatch batch;
+    batch.add(std::vector<TokenId>(size(rows), 0));
+    job.comm.barrier();
+    const Stopwatch clock;
+    network.transformer().forward(batch, comm::Vote::kWork);
+    job.comm.barrier();
+    seconds = clock.seconds();
+  }
+  return seconds;
+}
+
+std::string report(const Job& job, Network& network, const Survey& survey, double rows_per_second) {
+  std::int64_t failed = 0;
+  std::string text;
+  for (const auto& [kind, number] : survey.errors) {
+    failed += number;
+  }
+  text += format("requests: {}, {} of them cannot be answered\n", survey.requests, failed);
+  for (const auto& [kind, number] : survey.errors) {
+    text += format("  {}: {}\n", kind, number);
+  }
+  for (const std::string& error : survey.first_errors) {
+    text += format("  {}\n", error);
+  }
+  const runtime::KvPool pool(network.config(), precision_of(job.options()), network.kv_memory_bytes());
+  text += format("tokens: {} of prompts, at most {} of answers; the longest request has {} positions\n", survey.prompt_tokens,
+                 survey.answer_tokens, survey.longest);
+  text += format("memory per rank: {} bytes of weights on rank 0; keys and values may take {} bytes, the longest request takes {}\n",
+                 network.bytes_read(), network.kv_memory_bytes(), pool.bytes_for(survey.longest));
+  text += format("time: about {:.0f} s on these {} ranks, if an answer takes a pass for every four tokens ({:.0f} rows to feed, {:.0f} rows "
+                 "per second in a pass just timed), and {:.1f} s of loading\n",
+                 survey.rows / rows_per_second, job.comm.num_ranks(), survey.rows, rows_per_second, network.load_seconds());
+  return text;
+}
+
+}  // namespace
+
+ExitCode run_dry(const Job& job) {
+  Network network(job, {.precision = precision_of(job.options())});
+  Survey survey;
+  agreed(job.comm, [&] {
+    if (job.comm.is_root()) {
+      survey = survey_input(job, network);
+    }
+  });
+  network.load();
+  const std::int64_t rows = std::min({std::int64_t{512}, network.config().max_positions, job.options().integer("max-rows")});
+  const double rows_per_second = static_cast<double>(rows * job.comm.num_ranks()) / time_a_pass(job, network, rows);
+  return share_code(job, [&] {
+    job.output.write(report(job, network, survey, rows_per_second));
+    return survey.errors.empty() ? ExitCode::kDone : ExitCode::kSomeFailed;
+  });
+}
+
+}  // namespace unmask::launcher

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// `unmask bench generate`: requests, so many at a time, from submission to answer.
+#include <algorithm>
+#include <iterator>
+
+#include "base/random.h"
+#include "bench/known_configs.h"
+#include "bench/machine_limits.h"
+#include "bench/synthetic_model.h"
+#include "launcher/bench/bench_table.h"
+#include "launcher/bench/request_load.h"
+#include "launcher/generate/plan.h"
+
+namespace unmask::launcher {
+namespace {
+
+Network open_network(const Job& job) {
+  const OptionValues& options = job.options();
+  Network::Options how{.precision = precision_of(options)};
+  agreed(job.comm, [&] {
+    require(options.given("model") != options.given("config"), ExitCode::kUsage,
+            "bench generate: expected either --model DIR or --config NAME|FILE, found {}", options.given("model") ? "both" : "none");
+    if (options.given("config")) {
+      how.config = bench::bench_config(options.text("config"));
+      how.make_weights = bench::synthetic_model;
+    }
+  });
+  return Network(job, how);
+}
+
+/// A prompt of ordinary tokens: any but the mask and the end tokens.
+std::vector<TokenId> synthetic_prompt(std::int64_t number, std::int64_t length, const SpecialTokens& special, std::int64_t vocab) {
+  std::vector<TokenId> tokens;
+  for (std::uint32_t i = 0; std::ssize(tokens) < length; ++i) {
+    const auto word = philox({i, static_cast<std::uint32_t>(number), 0, 0}, {0x70, 0x72})[0];
+    const auto token = static_cast<TokenId>(word % static_cast<std::uint64_t>(vocab));
+    if (token != special.mask && std::ranges::count(special.ends, token) == 0) {
+      tokens.push_back(token);
+    }
+  }
+  return tokens;
+}
+
+struct Work {
+  SpecialTokens special;
+  std::vector<runtime::Request> requests;
+};
+
+/// The lines of --requests, or as many requests of --prompt-length as the largest case needs.
+Work make_work(const Job& job, const Network& network, std::int64_t most) {
+  Work work;
+  if (job.options().given("config")) {
+    const runtime::ModelConfig& config = network.config();
+    work.special.mask = config.mask_token.value_or(static_cast<TokenId>(config.vocab_size - 1));
+    work.special.ends = config.eos_tokens;
+  }
+  if (job.options().given("requests")) {
+    Plan plan = make_plan(job, network);
+    work.special = plan.special;
+    std::ranges::transform(plan.requests, std::back_inserter(work.requests), &TokenRequest::to_request);
+    agreed(job.comm, [&] {
+      require(plan.asked.refused.empty(), ExitCode::kBadInput, "--requests: {}",
+              plan.asked.refused.empty() ? "" : plan.asked.refused.front().error->what());
+      require(!work.requests.empty(), ExitCode::kBadInput, "--requests: expected at least one request, found none");
+    });
+    return work;
+  }
+  agreed(job.comm, [&] {
+    if (!job.options().given("config")) {
+      ModelText text;
+      text.read(network.folder());
+      work.special = find_special_tokens(network.folder(), network.config(), text.tokenizer ? &*text.tokenizer : nullptr, {});
+    }
+    for (std::int64_t i = 0; i < most; ++i) {
+      work.requests.push_back({.number = i, .id = std::to_string(i), .prompt = {}, .options = job.options().sampling()});
+      work.requests.back().prompt =
+          synthetic_prompt(i, job.options().integer("prompt-length"), work.special, network.config().vocab_size);
+    }
+    runtime::require_runnable(work.requests.front(), network.config());
+  });
+  return work;
+}
+
+/// Rates of 0 where no roofline can be told: several ranks, float32, no AMX.
+bench::MachineRates measure_machine(const Job& job, Network& network) {
+  if (job.comm.num_ranks() > 1 || network.kernels().name != "amx" || precision_of(job.options()) != experts::Precision::kBfloat16) {
+    return {};
+  }
+  const std::vector<std::byte> memory(std::size_t{1} << 30, std::byte{1});
+  std::vector<std::span<const std::byte>> pieces;
+  for (std::size_t at = 0; at < memory.size(); at += std::size_t{4} << 20) {
+    pieces.push_back(std::span(memory).subspan(at, std::size_t{4} << 20));
+  }
+  std::vector<double> flops, read;
+  for (int i = 0; i < 5; ++i) {
+    read.push_back(bench::read_bytes_per_second(network.team(), pieces));
+    flops.push_back(bench::amx_peak_flops(network.team()));
+  }
+  return {.flops = bench::quantile(flops, 0.5), .bytes_per_second = bench::quantile(read, 0.5)};
+}
+
+bench::Record parameters_of(const Job& job, std::int64_t concurrency, std::int64_t count) {
+  const OptionValues& options = job.options();
+  bench::Record out{.bench = "generate"};
+  out.parameters = {{"model", options.text(options.given("config") ? "config" : "model")}, {"concurrency", concurrency}, {"requests", count}};
+  if (!options.given("requests")) {
+    out.parameters.push_back({"prompt", options.integer("prompt-length")});
+    out.parameters.push_back({"answer", options.integer("gen-length")});
+  }
+  out.parameters.push_back({"decoder", options.text("decoder")});
+  out.parameters.push_back({"cache", options.text("cache")});
+  return out;
+}
+
+void add_quantiles(bench::Record& record, const std::string& name, const std::vector<double>& values,
+                   std::initializer_list<int> percents) {
+  for (const int percent : percents) {
+    record.results.push_back({format("{}_p{}_ms", name, percent), bench::quantile(values, 0.01 * percent)});
+  }
+}
+
+void add_report(bench::Record& record, const LoadReport& last, const bench::MachineRates& machine) {
+  const double seconds = 1e-3 * bench::quantile(record.times_ms, 0.5);
+  const auto per_second = [&](std::int64_t count) { return static_cast<double>(count) / seconds; };
+  record.results = {{"steps", last.steps}, {"passes", last.passes}, {"rows", last.rows}, {"tokens", last.tokens},
+                    {"failed", last.failed},
+                    {"tokens_per_pass", static_cast<double>(last.tokens) / static_cast<double>(std::max<std::int64_t>(last.passes, 1))},
+                    {"passes_per_second", per_second(last.passes)}, {"tokens_per_second", per_second(last.tokens)}};
+  add_quantiles(record, "first_block", last.first_block_ms, {50, 90});
+  add_quantiles(record, "inter_block", last.inter_block_ms, {50, 90});
+  add_quantiles(record, "latency", last.latency_ms, {50, 90, 99});
+  record.results.push_back({"kv_peak_bytes", static_cast<std::int64_t>(last.kv_peak_bytes)});
+  record.results.push_back({"outside_network_percent", 100 * last.outside_share});
+  if (last.limit.seconds() > 0) {
+    const bool reads = last.limit.read_seconds > last.limit.compute_seconds;
+    record.limit = bench::Limit{.kind = reads ? "read" : "compute", .value = reads ? machine.bytes_per_second : machine.flops,
+                                .ms = 1e3 * last.limit.seconds()};
+  }
+}
+
+}  // namespace
+
+BenchResult bench_generate(const Job& job) {
+  Network network = open_network(job);
+  std::vector<TokenId> at_a_time;
+  agreed(job.comm, [&] {
+    at_a_time = parse_token_list(job.options().text("concurrency"), "--concurrency");
+    require(!at_a_time.empty() && std::ranges::min(at_a_time) > 0, ExitCode::kUsage,
+            "--concurrency: expected numbers from 1, separated by commas, found '{}'", job.options().text("concurrency"));
+  });
+  const std::int64_t asked = job.options().given("count") ? job.options().integer("count") : 0;
+  const Work work = make_work(job, network, std::max<std::int64_t>(asked, std::ranges::max(at_a_time)));
+  network.load();
+  const bench::MachineRates machine = measure_machine(job, network);
+  const runtime::EngineOptions options{.max_rows = job.options().integer("max-rows"), .kv_memory_bytes = network.kv_memory_bytes(),
+                                       .eos_tokens = work.special.ends, .mask_token = work.special.mask};
+  const std::int64_t repeats = job.options().given("repeat") ? job.options().integer("repeat") : 1;
+  BenchResult out{.records = {}, .threads = network.num_threads(), .kernel = std::string(network.kernels().name)};
+  std::map<std::int64_t, std::vector<TokenId>> answers;  // the same request has the same answer in every case
+  for (const std::int64_t concurrency : at_a_time) {
+    const bool all = job.options().given("requests") && asked == 0;
+    const auto count = all ? std::ssize(work.requests) : std::min(asked > 0 ? asked : concurrency, std::ssize(work.requests));
+    bench::Record record = parameters_of(job, concurrency, count);
+    LoadReport last;
+    for (std::int64_t i = 0; i < repeats; ++i) {
+      last = run_load(job, network, options, std::span(work.requests).first(size(count)), concurrency, machine);
+      record.times_ms.push_back(1e3 * last.seconds);
+      for (auto& [number, tokens] : last.answers) {
+        const auto [known, is_new] = answers.try_emplace(number, tokens);
+        UNMASK_CHECK(known->second == tokens, "request {} has another answer at concurrency {} than before", number, concurrency);
+        record.checked = is_new ? record.checked : bench::Record::Results::kChecked;
+      }
+    }
+    add_report(record, last, machine);
+    out.records.push_back(std::move(record));
+  }
+  return out;
+}
+
+}  // namespace unmask::launcher

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/bench/network_case.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/byte_stream.h"
+#include "base/random.h"
+#include "bench/plain_check.h"
+#include "bench/synthetic_model.h"
+#include "launcher/run/network.h"
+
+namespace unmask::launcher {
+namespace {
+
+constexpr std::size_t kEnoughBytes = std::size_t{1} << 30;  ///< larger than a rank's share of any cache
+
+runtime::ModelOptions model_options(const Job& job) {
+  runtime::ModelOptions options;
+  options.precision = precision_of(job.options());
+  options.kernel = job.options().text("kernel");
+  if (job.options().given("threads")) {
+    options.num_threads = narrow<int>(job.options().integer("threads"));
+  }
+  options.place = [placement = job.options().text("placement")](std::int64_t num_experts, std::int64_t num_ranks) {
+    return read_placement(placement, num_experts, num_ranks);
+  };
+  options.log = &job.log;
+  return options;
+}
+
+/// Matrices of the network, layer by layer, until they are more than a cache holds.
+std::vector<std::span<const std::byte>> enough_memory(const runtime::ModelWeights& weights) {
+  std::vector<std::span<const std::byte>> pieces;
+  std::size_t bytes = 0;
+  const auto add = [&](const experts::Matrix& m) {
+    const auto memory = memory_of(m);
+    constexpr std::size_t kPiece = std::size_t{4} << 20;
+    for (std::size_t at = 0; at < memory.size() && bytes < kEnoughBytes; at += kPiece) {
+      pieces.push_back(memory.subspan(at, std::min(kPiece, memory.size() - at)));
+      bytes += pieces.back().size();
+    }
+  };
+  for (const auto& layer : weights.layers) {
+    for (const auto& expert : layer.experts) {
+      add(expert.gate);
+      add(expert.up);
+      add(expert.down);
+    }
+  }
+  add(weights.head);
+  add(weights.embedding);
+  return pieces;
+}
+
+}  // namespace
+
+NetworkBench::NetworkBench(const Job& job, const BenchPlan& plan, const runtime::ModelConfig& config)
+    : job_(job),
+      plan_(plan),
+      config_(config),
+      precision_(precision_of(job.options())),
+      model_(job.comm, config, model_options(job)),
+      pool_(config_, precision_, std::numeric_limits<std::int64_t>::max()) {
+  const std::int64_t longest = std::max(plan.context, *std::max_element(plan.tokens.begin(), plan.tokens.end()));
+  agreed(job.comm, [&] {
+    require(longest <= config.max_positions, ExitCode::kUsage, "--tokens, --context: the network has {} positions, found {}",
+            config.max_positions, longest);
+    bench::check_network(model_.kernels(), precision_, model_.num_threads());
+  });
+  as_agreed([&] { model_.make_weights(bench::synthetic_model); });
+  job.comm.set_deadline({std::chrono::duration<double>(job.options().real("watchdog"))});
+}
+
+NetworkBench::Pass NetworkBench::make_pass(std::int64_t tokens) {
+  Pass pass;
+  std::vector<TokenId> ids;
+  const std::int64_t length = std::max(tokens, plan_.context);
+  const auto stream = static_cast<std::uint32_t>(job_.comm.rank().value);
+  for (std::int64_t i = 0; i < length; ++i) {
+    const auto word = philox({static_cast<std::uint32_t>(i), 0, 0, 0}, {stream, 4})[0];
+    ids.push_back(static_cast<TokenId>(word % static_cast<std::uint64_t>(config_.vocab_size)));
+  }
+  pass.num_keys = length;
+  if (tokens < length) {
+    pass.store = pool_.take(length);
+    UNMASK_CHECK(pass.store != nullptr, "a store for {} positions", length);
+    runtime::StepBatch whole;  // fills the store; nobody wants its rows
+    whole.add(ids, {.store = pass.store.get(), .length = length});
+    model_.transformer().forward(whole, comm::Vote::kWork);
+  }
+  const std::int64_t first = length - tokens;
+  pass.batch.add(std::span(ids).subspan(size(first)), {.first_position = first, .store = pass.store.get(), .length = length});
+  for (std::int64_t row = tokens - std::min(tokens, plan_.wanted); row < tokens; ++row) {
+    pass.batch.wanted.emplace_back(row);
+  }
+  return pass;
+}
+
+void NetworkBench::run(const Pass& pass, Part part) {
+  runtime::Transformer& transformer = model_.transformer();
+  times_.reset();
+  const auto outcome = transformer.forward(pass.batch, comm::Vote::kWork);
+  if (part == Part::kForward) {
+    const std::vector<runtime::HeadQuery> queries(pass.batch.wanted.size());
+    transformer.head().summarise(outcome.rows, queries);
+    times_.mark(runtime::Stage::kHead);
+  }
+}
+
+/// In the last layer only the wanted rows ask.
+void NetworkBench::add_attention(const Pass& pass, std::int64_t queries, std::vector<Need>& needs) const {
+  const auto rows = static_cast<double>(pass.batch.num_rows());
+  const auto asking = static_cast<double>(queries);
+  const auto hidden = static_cast<double>(config_.hidden);
+  const auto q_width = static_cast<double>(config_.num_heads * config_.head_dim);
+  const auto kv_width = static_cast<double>(config_.num_kv_heads * config_.head_dim);
+  const auto keys = static_cast<double>(pass.num_keys);
+  const double value_bytes = precision_ == experts::Precision::kBfloat16 ? 2 : 4;
+  needs.push_back({"qkv", 2 * hidden * (q_width + 2 * kv_width), 2 * hidden * (asking * q_width + 2 * rows * kv_width)});
+  needs.push_back({"attention", 2 * value_bytes * keys * kv_width, 4 * asking * keys * q_width});
+  needs.push_back({"output", 2 * hidden * q_width, 2 * asking * q_width * hidden});
+}
+
+void NetworkBench::add_experts(std::vector<Need>& needs) const {
+  const auto matrix = static_cast<double>(config_.hidden * config_.expert_width);
+  const auto held = model_.placement().held_by(job_.comm.rank());
+  for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
+    double rows = 0, touched = 0;
+    for (const ExpertId e : held) {
+      const std::int64_t count = counts_[size(layer * config_.num_experts) + e.at()];
+      rows += static_cast<double>(count);
+      touched += count > 0 ? 1 : 0;
+    }
+    needs.push_back({"experts", 2 * 2 * matrix * touched, 2 * 2 * matrix * rows});
+    needs.push_back({"experts", 2 * matrix * touched, 2 * matrix * rows});
+  }
+}
+
+std::vector<Need> NetworkBench::needs_of(const Pass& pass, Part part) const {
+  std::vector<Need> needs;
+  const auto wanted = static_cast<std::int64_t>(pass.batch.wanted.size());
+  for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
+    const std::int64_t queries = layer + 1 < config_.num_layers ? pass.batch.num_rows() : wanted;
+    add_attention(pass, queries, needs);
+    const auto router = static_cast<double>(config_.num_experts * config_.hidden);
+    needs.push_back({"router", 2 * router, 2 * router * static_cast<double>(queries)});
+  }
+  add_experts(needs);
+  if (part == Part::kForward) {
+    const auto head = static_cast<double>(config_.vocab_size * config_.hidden);
+    needs.push_back({"head", 2 * head, 2 * head * static_cast<double>(wanted)});
+  }
+  return needs;
+}
+
+/// Collective: how many rows of all ranks chose each expert, layer by layer.
+std::vector<std::int64_t> NetworkBench::experts_touched() {
+  ByteWriter writer;
+  for (const std::int64_t count : model_.transformer().router_counts()) {
+    writer.put(count);
+  }
+  counts_.assign(size(config_.num_layers * config_.num_experts), 0);
+  for (const auto& bytes : job_.comm.all_gather(writer.take())) {
+    ByteReader reader(bytes);
+    for (std::int64_t& count : counts_) {
+      count += reader.get<std::int64_t>();
+    }
+  }
+  std::vector<std::int64_t> touched;
+  for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
+    const auto begin = counts_.begin() + layer * config_.num_experts;
+    touched.push_back(std::count_if(begin, begin + config_.num_experts, [](std::int64_t count) { return count > 0; }));
+  }
+  return touched;
+}
+
+bench::Record NetworkBench::measure(std::string_view name, Part part, std::int64_t tokens) {
+  const Pass pass = make_pass(tokens);
+  model_.transformer().measure(&times_);
+  BenchCase one{.bench = std::string(name), .parameters = case_parameters(plan_, tokens), .tokens = tokens,
+                .memory = enough_memory(model_.weights())};
+  one.parameters.push_back({"context", pass.num_keys});
+  one.parameters.push_back({"wanted", static_cast<std::int64_t>(pass.batch.wanted.size())});
+  one.run = [&] { run(pass, part); };
+  one.needs = [&] {
+    one.experts_touched = experts_touched();
+    return needs_of(pass, part);
+  };
+  one.times = &times_;
+  bench::Record record = measure_case(job_, plan_, model_.compute(), one);
+  model_.transformer().measure(nullptr);
+  return record;
+}
+
+}  // namespace unmask::launcher
