@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "experts/quantised.h"
 #include "runtime/checkpoint_impl.h"
 #include "runtime/fingerprint.h"
 #include "runtime/strict_json.h"
@@ -90,13 +91,15 @@ const std::filesystem::path& Checkpoint::folder() const { return impl_->folder; 
 std::string Checkpoint::fingerprint() const { return impl_->fingerprint; }
 const std::vector<std::string>& Checkpoint::unknown_tensors() const { return impl_->unknown_tensors; }
 
-std::uint64_t weight_bytes(const ModelConfig& c, const cluster::Placement& placement, Rank rank) {
+std::uint64_t weight_bytes(const ModelConfig& c, const cluster::Placement& placement, Rank rank, experts::WeightType expert_type) {
   const std::int64_t of_one_expert = 3 * c.hidden * c.expert_width;
   const std::int64_t held = c.num_layers * static_cast<std::int64_t>(placement.held_by(rank).size());
+  const std::int64_t expert_bytes = 2 * experts::stored_bytes(expert_type, c.expert_width, c.hidden) +
+                                    experts::stored_bytes(expert_type, c.hidden, c.expert_width);
   const std::int64_t of_norms = c.hidden + c.num_layers * (2 * c.hidden + (c.qk_norm ? 2 * c.head_dim : 0));
-  const std::int64_t of_matrices =
-      c.num_parameters() - of_norms - c.num_layers * c.num_experts * of_one_expert + held * of_one_expert;
-  return static_cast<std::uint64_t>(of_matrices) * sizeof(bfloat16) + static_cast<std::uint64_t>(of_norms) * sizeof(float);
+  const std::int64_t of_shared_matrices = c.num_parameters() - of_norms - c.num_layers * c.num_experts * of_one_expert;
+  return static_cast<std::uint64_t>(of_shared_matrices) * sizeof(bfloat16) + static_cast<std::uint64_t>(held * expert_bytes) +
+         static_cast<std::uint64_t>(of_norms) * sizeof(float);
 }
 
 std::uint64_t Checkpoint::tensor_bytes() const {

@@ -15,8 +15,9 @@
 
 namespace unmask::runtime {
 
-/// Bytes of weights that `rank` holds in memory under this placement (bfloat16 matrices, float32 norms).
-std::uint64_t weight_bytes(const ModelConfig& config, const cluster::Placement& placement, Rank rank);
+/// Bytes of weights that `rank` holds in memory under this placement (bfloat16 matrices but for the experts, float32 norms).
+std::uint64_t weight_bytes(const ModelConfig& config, const cluster::Placement& placement, Rank rank,
+                           experts::WeightType expert_type = experts::WeightType::kBf16);
 
 struct LoadProgress {
   std::uint64_t bytes_read = 0;
@@ -27,6 +28,7 @@ struct LoadProgress {
 struct LoadOptions {
   /// Of all matrices but the embedding, whose rows are looked up, and the routers, whose inputs are not rounded.
   experts::Layout layout = experts::Layout::kRows;
+  experts::WeightType expert_type = experts::WeightType::kBf16;  ///< quantised while loading
   std::function<void(const LoadProgress&)> progress = {};  ///< called from the calling thread now and then
 };
 
@@ -51,6 +53,9 @@ class Checkpoint {
 
   /// A short text that differs whenever config, tensor names, types, shapes or file sizes differ: ranks compare it at start.
   std::string fingerprint() const;
+
+  /// How the experts are stored.
+  experts::WeightType expert_type() const { return experts::WeightType::kBf16; }
 
   /// Tensors beside the network that nothing here uses: for one warning. What would change the forward pass is refused.
   const std::vector<std::string>& unknown_tensors() const;

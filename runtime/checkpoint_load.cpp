@@ -5,6 +5,7 @@
 #include "base/aligned_buffer.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "experts/quantised.h"
 #include "runtime/checkpoint_plan.h"
 #include "runtime/strict_json.h"
 
@@ -14,16 +15,52 @@ namespace {
 constexpr std::uint64_t kPieceBytes = 4 << 20;  // long enough for the disk, short enough to be checked while in the cache
 constexpr double kProgressSeconds = 0.5;
 
-/// Reads one piece to where it belongs; `staging` is the member's own. Returns the first position that is not finite.
-std::optional<std::int64_t> read_piece(const Transfer& piece, AlignedBuffer<std::byte>& staging) {
+/// A member's own memory for values on their way.
+struct Staging {
+  AlignedBuffer<std::byte> stored;
+  AlignedBuffer<bfloat16> values;
+};
+
+/// The piece's values as bfloat16, read to where `staging` has room.
+std::optional<std::int64_t> read_values(const Transfer& piece, Staging& staging) {
+  staging.values.grow(piece.num_elements);
+  const std::span<bfloat16> values = staging.values.span().first(size(piece.num_elements));
+  if (piece.type == FloatType::kBf16) {
+    piece.file->file.read(piece.begin, std::as_writable_bytes(values));
+    return find_not_finite(values);
+  }
+  staging.stored.grow(narrow<std::int64_t>(piece.num_bytes()));
+  const auto stored = staging.stored.span().first(piece.num_bytes());
+  piece.file->file.read(piece.begin, stored);
+  return convert(piece.type, stored, values);
+}
+
+/// Whole panels, through a buffer of this piece alone: the matrix is never in memory as bfloat16.
+std::optional<std::int64_t> quantise_piece(const Transfer& piece, Staging& staging) {
+  if (const auto position = read_values(piece, staging)) {
+    return position;
+  }
+  experts::Matrix& m = *piece.quantised;
+  const std::int64_t end = piece.first_of_matrix + piece.num_elements;
+  for (std::int64_t row = piece.first_of_matrix / m.cols(); row * m.cols() < end; row += experts::kPanelRows) {
+    experts::quantise_panel(staging.values.data() + row * m.cols() - piece.first_of_matrix, row / experts::kPanelRows, m);
+  }
+  return std::nullopt;
+}
+
+/// Reads one piece to where it belongs. Returns the first position that is not finite.
+std::optional<std::int64_t> read_piece(const Transfer& piece, Staging& staging) {
   const auto num = size(piece.num_elements);
+  if (piece.quantised != nullptr) {
+    return quantise_piece(piece, staging);
+  }
   if (piece.type == FloatType::kBf16 && piece.matrix != nullptr) {
     const std::span<bfloat16> values(piece.matrix, num);
     piece.file->file.read(piece.begin, std::as_writable_bytes(values));
     return find_not_finite(values);
   }
-  staging.grow(narrow<std::int64_t>(piece.num_bytes()));
-  const auto stored = staging.span().first(piece.num_bytes());
+  staging.stored.grow(narrow<std::int64_t>(piece.num_bytes()));
+  const auto stored = staging.stored.span().first(piece.num_bytes());
   piece.file->file.read(piece.begin, stored);
   return piece.matrix != nullptr ? convert(piece.type, stored, std::span<bfloat16>(piece.matrix, num))
                                  : convert(piece.type, stored, std::span<float>(piece.norm, num));
@@ -87,7 +124,11 @@ class Packer {
     experts::Matrix* matrix;
     std::atomic<std::int64_t> pieces_left = 0;
   };
-  void add(experts::Matrix& m) { matrices_.try_emplace(m.data()).first->second.matrix = &m; }
+  void add(experts::Matrix& m) {
+    if (m.layout() == experts::Layout::kRows) {
+      matrices_.try_emplace(m.data()).first->second.matrix = &m;
+    }
+  }
 
   std::unordered_map<const bfloat16*, Waiting> matrices_;
 };
@@ -102,7 +143,7 @@ void read_all(const std::vector<Transfer>& pieces, ThreadTeam& team, Packer& pac
   std::atomic<bool> failed = false;
   double told_at = 0;
   team.run([&](int member) {
-    AlignedBuffer<std::byte> staging;
+    Staging staging;
     for (auto i = next.fetch_add(1); i < pieces.size() && !failed; i = next.fetch_add(1)) {
       try {
         if (const auto position = read_piece(pieces[i], staging)) {
@@ -128,7 +169,7 @@ void read_all(const std::vector<Transfer>& pieces, ThreadTeam& team, Packer& pac
 std::uint64_t count_rounded(const std::vector<Transfer>& transfers) {
   std::uint64_t rounded = 0;
   for (const Transfer& transfer : transfers) {
-    rounded += transfer.matrix != nullptr && transfer.type != FloatType::kBf16 ? 1 : 0;
+    rounded += transfer.norm == nullptr && transfer.type != FloatType::kBf16 ? 1 : 0;
   }
   return rounded;
 }
@@ -143,7 +184,7 @@ LoadResult Checkpoint::load(const cluster::Placement& placement, Rank rank, Thre
   require(rank.value >= 0 && rank.value < placement.num_ranks(), ExitCode::kUsage, "rank {} is not one of the placement's {}",
           rank, placement.num_ranks());
   try {
-    LoadPlan plan = plan_load(*impl_, placement, rank);
+    LoadPlan plan = plan_load(*impl_, placement, rank, options.expert_type);
     for (const auto& file : impl_->files.files) {
       file->file.expect_sequential_reads();
     }
@@ -155,7 +196,7 @@ LoadResult Checkpoint::load(const cluster::Placement& placement, Rank rank, Thre
             .num_rounded = count_rounded(plan.transfers)};
   } catch (const std::bad_alloc&) {
     fail(ExitCode::kBadInput, "{}: not enough memory for the {} bytes of weights of rank {}: use more ranks, on more hosts",
-         impl_->folder.string(), weight_bytes(impl_->config, placement, rank), rank);
+         impl_->folder.string(), weight_bytes(impl_->config, placement, rank, options.expert_type), rank);
   }
 }
 

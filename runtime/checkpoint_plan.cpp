@@ -10,8 +10,8 @@ namespace {
 
 class Planner {
  public:
-  Planner(const Checkpoint::Impl& checkpoint, const cluster::Placement& placement, Rank rank)
-      : checkpoint_(checkpoint), placement_(placement), rank_(rank) {
+  Planner(const Checkpoint::Impl& checkpoint, const cluster::Placement& placement, Rank rank, experts::WeightType expert_type)
+      : checkpoint_(checkpoint), placement_(placement), rank_(rank), expert_type_(expert_type) {
     plan_.weights.layers.resize(size(checkpoint.config.num_layers));
     for (auto& layer : plan_.weights.layers) {
       layer.experts.resize(placement.held_by(rank).size());
@@ -59,14 +59,19 @@ class Planner {
                                                  .first_element = first,
                                                  .num_elements = num});
   }
-  void part(const TensorSlot& slot, std::int64_t first, experts::Matrix& target, std::int64_t rows, std::int64_t cols) {
-    target = experts::Matrix(rows, cols);
-    Transfer& part = transfer(slot, first, rows * cols);
-    part.matrix = target.data();
-    part.whole_matrix = target.data();
+  /// `target`, which has its shape and type, from the slot's element `first` on.
+  void part(const TensorSlot& slot, std::int64_t first, experts::Matrix& target) {
+    Transfer& part = transfer(slot, first, target.rows() * target.cols());
+    if (target.layout() == experts::Layout::kQuantised) {
+      part.quantised = &target;
+    } else {
+      part.matrix = target.data();
+      part.whole_matrix = target.data();
+    }
   }
-  void matrix(const TensorSlot& slot, experts::Matrix& target) {
-    part(slot, 0, target, narrow<std::int64_t>(slot.shape[0]), narrow<std::int64_t>(slot.shape[1]));
+  void matrix(const TensorSlot& slot, experts::Matrix& target, experts::WeightType type = experts::WeightType::kBf16) {
+    target = experts::Matrix(narrow<std::int64_t>(slot.shape[0]), narrow<std::int64_t>(slot.shape[1]), type);
+    part(slot, 0, target);
   }
   void norm(const TensorSlot& slot, std::vector<float>& target) {
     target.resize(slot.shape[0]);
@@ -75,21 +80,26 @@ class Planner {
 
   void expert(const TensorSlot& slot, experts::Matrix experts::Expert::*member) {
     if (placement_.owner(slot.expert) == rank_) {
-      matrix(slot, held(slot.layer, slot.expert).*member);
+      matrix(slot, held(slot.layer, slot.expert).*member, expert_type_);
     }
   }
   void fused_gate_up(const TensorSlot& slot) {
     const auto [hidden, width] = hidden_and_width();
     for (const ExpertId e : placement_.held_by(rank_)) {
       const std::int64_t first = e.value * 2 * width * hidden;
-      part(slot, first, held(slot.layer, e).gate, width, hidden);
-      part(slot, first + width * hidden, held(slot.layer, e).up, width, hidden);
+      experts::Expert& expert = held(slot.layer, e);
+      expert.gate = experts::Matrix(width, hidden, expert_type_);
+      expert.up = experts::Matrix(width, hidden, expert_type_);
+      part(slot, first, expert.gate);
+      part(slot, first + width * hidden, expert.up);
     }
   }
   void fused_down(const TensorSlot& slot) {
     const auto [hidden, width] = hidden_and_width();
     for (const ExpertId e : placement_.held_by(rank_)) {
-      part(slot, e.value * hidden * width, held(slot.layer, e).down, hidden, width);
+      experts::Matrix& down = held(slot.layer, e).down;
+      down = experts::Matrix(hidden, width, expert_type_);
+      part(slot, e.value * hidden * width, down);
     }
   }
 
@@ -103,19 +113,24 @@ class Planner {
   const Checkpoint::Impl& checkpoint_;
   const cluster::Placement& placement_;
   Rank rank_;
-  LoadPlan plan_;
+  experts::WeightType expert_type_;
+  LoadPlan plan_;  // the experts that transfers point to stay where they are when it is moved
 };
 
 }  // namespace
 
-LoadPlan plan_load(const Checkpoint::Impl& checkpoint, const cluster::Placement& placement, Rank rank) {
-  return Planner(checkpoint, placement, rank).plan();
+LoadPlan plan_load(const Checkpoint::Impl& checkpoint, const cluster::Placement& placement, Rank rank, experts::WeightType expert_type) {
+  return Planner(checkpoint, placement, rank, expert_type).plan();
 }
 
 std::vector<Transfer> cut_into_pieces(const std::vector<Transfer>& transfers, std::uint64_t max_bytes) {
   std::vector<Transfer> pieces;
   for (const Transfer& whole : transfers) {
-    const auto step = static_cast<std::int64_t>(max_bytes / bytes_of(whole.type));
+    auto step = static_cast<std::int64_t>(max_bytes / bytes_of(whole.type));
+    if (whole.quantised != nullptr) {
+      const std::int64_t panel = experts::kPanelRows * whole.quantised->cols();
+      step = std::max<std::int64_t>(1, step / panel) * panel;
+    }
     for (std::int64_t done = 0; done < whole.num_elements; done += step) {
       Transfer piece = whole;
       piece.begin += static_cast<std::uint64_t>(done) * bytes_of(whole.type);
@@ -123,6 +138,7 @@ std::vector<Transfer> cut_into_pieces(const std::vector<Transfer>& transfers, st
       piece.num_elements = std::min(step, whole.num_elements - done);
       piece.matrix = whole.matrix == nullptr ? nullptr : whole.matrix + done;
       piece.norm = whole.norm == nullptr ? nullptr : whole.norm + done;
+      piece.first_of_matrix += done;
       pieces.push_back(std::move(piece));
     }
   }

@@ -10,7 +10,7 @@
 
 namespace unmask::runtime {
 
-/// Consecutive elements of a stored tensor, and where their values go: exactly one of the two targets is set.
+/// Consecutive elements of a stored tensor, and where their values go: exactly one of the three targets is set.
 struct Transfer {
   const SafetensorsFile* file = nullptr;
   std::string tensor;
@@ -21,6 +21,8 @@ struct Transfer {
   bfloat16* matrix = nullptr;
   const bfloat16* whole_matrix = nullptr;  ///< where the matrix of which this is a part begins
   float* norm = nullptr;
+  experts::Matrix* quantised = nullptr;    ///< pieces are whole panels
+  std::int64_t first_of_matrix = 0;        ///< where in `quantised` the elements belong
 
   std::uint64_t num_bytes() const { return static_cast<std::uint64_t>(num_elements) * bytes_of(type); }
 };
@@ -32,9 +34,9 @@ struct LoadPlan {
 };
 
 /// Throws std::bad_alloc.
-LoadPlan plan_load(const Checkpoint::Impl& checkpoint, const cluster::Placement& placement, Rank rank);
+LoadPlan plan_load(const Checkpoint::Impl& checkpoint, const cluster::Placement& placement, Rank rank, experts::WeightType expert_type);
 
-/// Cuts transfers into pieces of at most `max_bytes`, in the order in which they lie in the files.
+/// Cuts transfers into pieces of at most `max_bytes`, or of one panel where that is more, in the order in which they lie in the files.
 std::vector<Transfer> cut_into_pieces(const std::vector<Transfer>& transfers, std::uint64_t max_bytes);
 
 }  // namespace unmask::runtime

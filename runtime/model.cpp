@@ -39,9 +39,14 @@ void Model::open(const std::function<void()>& read) {
   kernels_ = &agree_on_kernels(comm_, options_.kernel, options_.precision, options_.log);
 }
 
+experts::WeightType Model::expert_type() const {
+  const bool has_checkpoint = static_cast<bool>(checkpoint_);
+  return options_.expert_type.value_or(has_checkpoint ? checkpoint_->expert_type() : experts::WeightType::kBf16);
+}
+
 /// What the ranks of each host will hold together, against what the host has.
 void Model::require_memory() const {
-  const std::uint64_t mine = weight_bytes(config_, *placement_, comm_.rank());
+  const std::uint64_t mine = weight_bytes(config_, *placement_, comm_.rank(), expert_type());
   std::uint64_t on_host = 0;
   for (const auto& bytes : comm_.all_gather(ByteWriter().put(comm_.host()).put(mine).take())) {
     ByteReader reader(bytes);
@@ -60,7 +65,7 @@ void Model::require_memory() const {
 void Model::load(std::function<void(const LoadProgress&)> progress) {
   get_weights([&] {
     return checkpoint_->load(*placement_, comm_.rank(), *team_,
-                             {.layout = experts::layout_of(*kernels_), .progress = std::move(progress)});
+                             {.layout = experts::layout_of(*kernels_), .expert_type = expert_type(), .progress = std::move(progress)});
   });
 }
 

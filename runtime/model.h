@@ -22,6 +22,7 @@ namespace unmask::runtime {
 /// How a model runs; the same on every rank but for num_threads.
 struct ModelOptions {
   experts::Precision precision = experts::Precision::kBfloat16;
+  std::optional<experts::WeightType> expert_type = {};  ///< how experts are held; else as the checkpoint stores them
   std::string kernel = "auto";                          ///< a family's name, or the best for the precision that every rank has
   std::optional<int> num_threads = {};                  ///< else this rank's share of the cores that it may use
   std::optional<std::uint64_t> kv_memory_bytes = {};    ///< else this rank's share of half of what is free after loading
@@ -54,6 +55,7 @@ class Model {
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const std::filesystem::path& folder() const { return checkpoint_->folder(); }
   const experts::KernelFamily& kernels() const { return *kernels_; }
+  experts::WeightType expert_type() const;
   int num_threads() const { return team_->size(); }
   ThreadTeam& team() { return *team_; }
   /// After load(), as all below.

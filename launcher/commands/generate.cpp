@@ -64,7 +64,7 @@ void decode(const Job& job, Network& network, const Plan& plan, Receiver* receiv
 RunReport gather_report(const Job& job, Network& network) {
   RunReport report;
   report.num_threads = network.num_threads();
-  report.dtype = job.options().text("dtype");
+  report.dtype = network.dtype();
   report.kernel = network.kernels().name;
   ByteWriter mine;
   mine.put(network.load_seconds()).put(network.bytes_read()).put(cluster::peak_memory_bytes());

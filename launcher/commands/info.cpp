@@ -4,7 +4,9 @@
 #include "cluster/memory.h"
 #include "cluster/topology.h"
 #include "experts/kernels.h"
+#include "experts/quantised.h"
 #include "launcher/commands/commands.h"
+#include "launcher/run/network.h"
 #include "launcher/run/version.h"
 #include "launcher/text/model_text.h"
 #include "runtime/checkpoint.h"
@@ -65,11 +67,11 @@ void add_tokens(Json& out, const std::filesystem::path& folder, const runtime::M
   }
 }
 
-Json bytes_per_rank(const runtime::ModelConfig& config, std::int64_t ranks) {
+Json bytes_per_rank(const runtime::ModelConfig& config, std::int64_t ranks, experts::WeightType type) {
   const auto placement = cluster::Placement::even(config.num_experts, ranks);
   Json out = Json::array();
   for (std::int64_t rank = 0; rank < ranks; ++rank) {
-    out.push_back(runtime::weight_bytes(config, placement, Rank(rank)));
+    out.push_back(runtime::weight_bytes(config, placement, Rank(rank), type));
   }
   return out;
 }
@@ -151,7 +153,9 @@ ExitCode run_info(const Job& job) {
     out["model"] = model_json(folder, config);
     add_weights(out["model"], folder);
     add_tokens(out["model"], folder, config);
-    out["bytes_per_rank"] = bytes_per_rank(config, job.options().integer("ranks"));
+    const experts::WeightType type = expert_type_of(job.options()).value_or(experts::WeightType::kBf16);
+    out["expert_weights"] = experts::name_of(type);
+    out["bytes_per_rank"] = bytes_per_rank(config, job.options().integer("ranks"), type);
     if (!config.unknown_keys.empty()) {
       out["unknown_keys"] = config.unknown_keys;
     }

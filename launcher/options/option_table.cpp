@@ -234,8 +234,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
      .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
 
-    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench, .fallback = "bf16",
-     .choices = "bf16|f32", .help = "arithmetic: bf16 inputs of matrix products, or f32 everywhere (parity); weights are bf16"},
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench | kInfo, .fallback = "bf16",
+     .choices = "bf16|f32|int8|int4", .help = "bf16; f32: all arithmetic in f32 (parity), weights still bf16; int8, int4: experts held in fewer bits, "
+                                              "quantised while loading, multiplied in bf16"},
     {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "N",
      .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",

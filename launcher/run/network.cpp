@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "experts/quantised.h"
 #include "launcher/run/load_progress.h"
 #include "launcher/run/routing_file.h"
 #include "launcher/run/trace_file.h"
@@ -14,7 +15,7 @@ namespace {
 
 runtime::ModelOptions model_options(const Job& job, experts::Precision precision) {
   const OptionValues& given = job.options();
-  runtime::ModelOptions options{.precision = precision, .kernel = given.text("kernel")};
+  runtime::ModelOptions options{.precision = precision, .expert_type = expert_type_of(given), .kernel = given.text("kernel")};
   options.exchange = exchange_options(given);
   if (given.given("threads")) {
     options.num_threads = narrow<int>(given.integer("threads"));
@@ -30,7 +31,7 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
 
 }  // namespace
 
-Network::Network(const Job& job, const Options& options) : job_(job), make_weights_(options.make_weights) {
+Network::Network(const Job& job, const Options& options) : job_(job), precision_(options.precision), make_weights_(options.make_weights) {
   as_agreed([&] {
     auto how = model_options(job, options.precision);
     how.exchange.trace = job.options().given("trace") ? &trace_ : nullptr;
@@ -55,6 +56,8 @@ void Network::load() {
   LoadProgressLine progress(job_.log);
   as_agreed([&] {
     if (make_weights_) {
+      require(model_->expert_type() == experts::WeightType::kBf16, ExitCode::kUsage,
+              "--dtype {}: synthetic weights are bf16 so far; give bf16 or f32, or measure a --model", dtype());
       model_->make_weights(make_weights_);
     } else {
       model_->load([&](const runtime::LoadProgress& now) {
@@ -68,6 +71,19 @@ void Network::load() {
     job_.log.info("{} matrices of the checkpoint were rounded to bf16", model_->num_rounded());
   }
   job_.log.debug("keys and values may take {} bytes", kv_memory_bytes());
+}
+
+std::string Network::dtype() const {
+  const bool is_f32 = precision_ == experts::Precision::kFloat32;
+  return is_f32 ? "f32" : std::string(experts::name_of(model_->expert_type()));
+}
+
+std::optional<experts::WeightType> expert_type_of(const OptionValues& options) {
+  if (!options.given("dtype")) {
+    return std::nullopt;
+  }
+  const std::string dtype = options.text("dtype");
+  return dtype == "int8" ? experts::WeightType::kInt8 : dtype == "int4" ? experts::WeightType::kInt4 : experts::WeightType::kBf16;
 }
 
 void Network::write_recordings() const {

@@ -29,6 +29,7 @@ class Network {
   const std::filesystem::path& folder() const { return model_->folder(); }
   std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
+  std::string dtype() const;  ///< of --dtype's words, the one that is true
   int num_threads() const { return model_->num_threads(); }
   ThreadTeam& team() { return model_->team(); }
   /// After load(), as all below.
@@ -42,11 +43,15 @@ class Network {
 
  private:
   const Job& job_;
+  experts::Precision precision_;
   runtime::Model::MakeWeights make_weights_;
   Trace trace_;
   comm::RoutingLog routing_;
   std::unique_ptr<runtime::Model> model_;
 };
+
+/// How --dtype, where somebody gave it, wants experts to be held in memory.
+std::optional<experts::WeightType> expert_type_of(const OptionValues& options);
 
 /// --dtype as a precision.
 experts::Precision precision_of(const OptionValues& options);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "experts/quantised.h"
 #include "runtime/tensor_values.h"
 #include "tests/runtime/checkpoint_fixture.h"
 
@@ -134,6 +135,36 @@ TEST_P(CheckpointFolders, EveryRankHoldsExactlyItsTensors) {
       SCOPED_TRACE(format("rank {} of {}", rank, ranks));
       expect_loads(folder, tensors, placement, Rank(rank), rank % 2 == 0 ? 1 : 3);
     }
+  }
+}
+
+/// Every expert as its bfloat16 values quantise, byte for byte, whatever form, threads and ranks; the rest as ever.
+TEST_P(CheckpointFolders, ExpertsAreQuantisedWhileLoading) {
+  const Checkpoint checkpoint(source_path(GetParam()));
+  const Placement placement = Placement::even(checkpoint.config().num_experts, 2);
+  ThreadTeam alone(1), team(3);
+  for (const experts::WeightType type : {experts::WeightType::kInt8, experts::WeightType::kInt4}) {
+    const auto plain = checkpoint.load(placement, Rank(1), alone);
+    const auto loaded = checkpoint.load(placement, Rank(1), team, {.expert_type = type});
+    EXPECT_EQ(loaded.bytes_read, plain.bytes_read);
+    std::uint64_t bytes = weight_bytes(checkpoint.config(), placement, Rank(1));
+    for (std::size_t layer = 0; layer < plain.weights.layers.size(); ++layer) {
+      EXPECT_EQ(loaded.weights.layers[layer].q_proj.layout(), experts::Layout::kRows);
+      for (std::size_t e = 0; e < plain.weights.layers[layer].experts.size(); ++e) {
+        const experts::Expert& from = plain.weights.layers[layer].experts[e];
+        const experts::Expert& got = loaded.weights.layers[layer].experts[e];
+        for (const auto& [m, q] : {std::pair{&from.gate, &got.gate}, {&from.up, &got.up}, {&from.down, &got.down}}) {
+          experts::Matrix expected(m->rows(), m->cols(), type);
+          for (std::int64_t p = 0; p < expected.num_panels(); ++p) {
+            experts::quantise_panel(m->row(p * experts::kPanelRows), p, expected);
+          }
+          ASSERT_EQ(q->bytes(), expected.bytes());
+          EXPECT_EQ(std::memcmp(q->quantised_panel(0), expected.quantised_panel(0), size(expected.bytes())), 0);
+          bytes += static_cast<std::uint64_t>(q->bytes()) - static_cast<std::uint64_t>(m->bytes());
+        }
+      }
+    }
+    EXPECT_EQ(weight_bytes(checkpoint.config(), placement, Rank(1), type), bytes);
   }
 }
 
