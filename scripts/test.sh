@@ -57,7 +57,11 @@ run() {
 }
 
 mkdir -p build
-run dev all
+if [ "$form" = full ]; then
+  run dev all
+else
+  run dev all -LE family  # the whole suites once more with each kernel family forced: only in the full form
+fi
 if [ "$form" != quick ]; then
   run asan unit_tests -L unit -LE 'slow|golden'  # all golden cases take long under sanitizers: a few run below
   build/asan/bin/golden_test --gtest_brief=1 --gtest_filter='*plain_2ranks*:*LogitsAndRouterCounts/uneven_4ranks*' || failed=1
