@@ -27,7 +27,9 @@ std::uint64_t checksum(std::span<const std::byte> bytes) {
     }
   }
   words = {};
-  std::memcpy(words.data(), bytes.data() + at, bytes.size() - at);
+  if (at < bytes.size()) {  // no bytes: data() may be null
+    std::memcpy(words.data(), bytes.data() + at, bytes.size() - at);
+  }
   std::uint64_t sum = bytes.size();
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     sum = mix(sum, mix(sums[lane], words[lane]));

@@ -195,7 +195,7 @@ int main(int argc, char** argv) {
     cluster::Guard guard(launcher::limit_at_the_ends(launcher::early_deadline(arguments)));
     launcher::install_signal_handlers(guard.state());
     if (!arguments.empty() && arguments.front() == "batch") {
-      launcher::install_stop_signals();
+      launcher::install_stop_signals(guard.state());
     }
     comm::mpi::Session session(&argc, &argv);
     return launcher::run(session, guard, arguments);

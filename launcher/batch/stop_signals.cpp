@@ -7,6 +7,7 @@
 #include <initializer_list>
 
 #include "base/error.h"
+#include "cluster/guard.h"
 
 namespace unmask::launcher {
 namespace {
@@ -15,20 +16,28 @@ namespace {
 constexpr int kNone = -1;
 std::atomic<int> code_at_once = static_cast<int>(ExitCode::kStopped);  ///< of a process that a signal ends at once, or kNone
 std::atomic<int> num_asked = 0;
+std::atomic<int>* told_guard = nullptr;
 static_assert(std::atomic<int>::is_always_lock_free, "else a handler must not touch it");
+
+[[noreturn]] void end_at_once(int code) {
+  int runs = static_cast<int>(cluster::GuardState::kRuns);
+  told_guard->compare_exchange_strong(runs, static_cast<int>(cluster::GuardState::kSignalled));
+  ::_exit(code);
+}
 
 extern "C" void ask_for_stop(int signal) {
   if (code_at_once.load() != kNone) {
-    ::_exit(code_at_once.load());
+    end_at_once(code_at_once.load());
   }
   if (num_asked.fetch_add(1) > 0) {
-    ::_exit(128 + signal);
+    end_at_once(128 + signal);
   }
 }
 
 }  // namespace
 
-void install_stop_signals() {
+void install_stop_signals(std::atomic<int>& guard_state) {
+  told_guard = &guard_state;
   struct sigaction action {};
   action.sa_handler = ask_for_stop;
   sigemptyset(&action.sa_mask);
