@@ -9,17 +9,7 @@
 namespace unmask::experts::cpu {
 namespace {
 
-constexpr int kNativeBytes = 64;  // one vector register
-using Native = float __attribute__((vector_size(kNativeBytes)));
-inline Native native_madd(Native a, Native b, Native c) { return _mm512_fmadd_ps(a, b, c); }
-constexpr std::int64_t kGemmRows = 4;  // register tile of the matrix product: rows x outputs
-constexpr std::int64_t kGemmOutputs = 4;
-
-#include "experts/cpu/vec.inc.h"
-#include "experts/cpu/gemm.inc.h"
-#include "experts/cpu/elementwise.inc.h"
-#include "experts/cpu/attention.inc.h"
-#include "experts/cpu/head.inc.h"
+#include "experts/cpu/avx512_all.inc.h"
 
 bool supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
