@@ -130,7 +130,7 @@ Prepared RequestPump::prepare(BatchLine line, Ticket ticket) const {
   try {
     out.request = tokenize_input(line.request, out.ticket.index, how_, prompt);
     out.ticket.prompt = out.request->prompt;
-    out.ticket.stops = out.request->to_request().options.stop;
+    out.ticket.stops = sampling_of(out.request->sampling).stop;
   } catch (const Error& error) {
     out.refused = error;
     out.ticket.error_kind = line.error_kind.empty() ? "invalid_request" : line.error_kind;
