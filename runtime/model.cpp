@@ -11,10 +11,11 @@
 
 namespace unmask::runtime {
 
-Model::Model(comm::Communicator& comm, const std::filesystem::path& folder, ModelOptions options)
+Model::Model(comm::Communicator& comm, const std::filesystem::path& path, ModelOptions options)
     : comm_(comm), options_(std::move(options)) {
   open([&] {
-    checkpoint_.emplace(folder);
+    checkpoint_.emplace(path);
+    checkpoint_->require_type(expert_type());
     config_ = checkpoint_->config();
   });
 }

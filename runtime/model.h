@@ -38,7 +38,7 @@ struct ModelOptions {
 class Model {
  public:
   /// Reads headers only: opens the checkpoint, places the experts, agrees on checkpoint, facts and kernels.
-  Model(comm::Communicator& comm, const std::filesystem::path& folder, ModelOptions options = {});
+  Model(comm::Communicator& comm, const std::filesystem::path& path, ModelOptions options = {});
   /// A network without a checkpoint: its weights come from make_weights().
   Model(comm::Communicator& comm, const ModelConfig& config, ModelOptions options);
   Model(const Model&) = delete;
@@ -51,9 +51,9 @@ class Model {
   void make_weights(const MakeWeights& make);
 
   const ModelConfig& config() const { return config_; }
-  /// Of a model that has a folder.
+  /// Of a model that was opened, not made.
   const Checkpoint& checkpoint() const { return *checkpoint_; }
-  const std::filesystem::path& folder() const { return checkpoint_->folder(); }
+  const ModelFiles& files() const { return checkpoint_->files(); }
   const experts::KernelFamily& kernels() const { return *kernels_; }
   experts::WeightType expert_type() const;
   int num_threads() const { return team_->size(); }

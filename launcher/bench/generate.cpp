@@ -68,8 +68,8 @@ Work make_work(const Job& job, const Network& network, std::int64_t most) {
   agreed(job.comm, [&] {
     if (!job.options().given("config")) {
       ModelText text;
-      text.read(network.folder());
-      work.special = find_special_tokens(network.folder(), network.config(), text.tokenizer ? &*text.tokenizer : nullptr, {});
+      text.read(network.files());
+      work.special = find_special_tokens(network.files(), network.config(), text.tokenizer ? &*text.tokenizer : nullptr, {});
     }
     for (std::int64_t i = 0; i < most; ++i) {
       work.requests.push_back({.number = i, .id = std::to_string(i), .prompt = {}, .options = job.options().sampling()});

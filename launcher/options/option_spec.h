@@ -12,7 +12,7 @@
 
 namespace unmask::launcher {
 
-enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench, kBatch };
+enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench, kBatch, kPack };
 
 /// A set of commands: which ones take an option.
 struct CommandSet {

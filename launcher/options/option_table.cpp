@@ -19,9 +19,10 @@ constexpr CommandSet kInfo = only(Command::kInfo);
 constexpr CommandSet kCheck = only(Command::kCheck);
 constexpr CommandSet kBench = only(Command::kBench);
 constexpr CommandSet kBatch = only(Command::kBatch);
+constexpr CommandSet kPack = only(Command::kPack);
 constexpr CommandSet kAnswers = kGenerate | kBatch | kBench;
 constexpr CommandSet kComputes = kAnswers | kLogits | kCheck;
-constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo;
+constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo | kPack;
 
 constexpr std::uint64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
 constexpr std::uint64_t kMaxBytes = std::numeric_limits<std::int64_t>::max();
@@ -55,8 +56,8 @@ constexpr std::string_view kBenches = "limits|gemm|attention|head|forward|genera
 constexpr std::string_view kFormats = "md|json|csv";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
-    {.name = "model", .group = OptionGroup::kModel, .commands = kAll, .value = "DIR",
-     .help = "checkpoint folder in Hugging Face form: config.json, safetensors, tokenizer.json"},
+    {.name = "model", .group = OptionGroup::kModel, .commands = kAll, .value = "DIR|FILE",
+     .help = "checkpoint folder in Hugging Face form (config.json, safetensors, tokenizer.json), or a file written by pack"},
 
     {.name = "prompt", .group = OptionGroup::kInput, .commands = kGenerate, .value = "TEXT", .repeat = Repeat::kCollects,
      .help = "a question; may be given several times, the answers come in the same order"},
@@ -206,8 +207,8 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .choices = "auto|on|off", .help = "draw the answer while it is unmasked; auto: if a single process writes to a terminal"},
     {.name = "show-steps", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kGenerate,
      .help = "with --json or --requests: add \"trace\", what each step unmasked with which confidence"},
-    {.name = "output", .letter = 'o', .group = OptionGroup::kOutput, .commands = kLogits | kBatch, .value = "FILE",
-     .help = "logits: the safetensors file for logits [rows, vocabulary] f32 and router_counts [layers, experts] i64; batch: the file of "
+    {.name = "output", .letter = 'o', .group = OptionGroup::kOutput, .commands = kLogits | kBatch | kPack, .value = "FILE",
+     .help = "pack: the packed model; logits: the safetensors file for logits [rows, vocabulary] f32 and router_counts [layers, experts] i64; batch: the file of "
              "answers, with a journal FILE.journal beside it"},
     {.name = "unordered", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kBatch,
      .help = "write each answer when it is there, not in the order of the input"},
@@ -234,10 +235,11 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
      .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
 
-    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench | kInfo, .fallback = "bf16",
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench | kInfo | kPack, .fallback = "bf16",
+     .fallback_note = "bf16, or as a packed model holds them",
      .choices = "bf16|f32|int8|int4", .help = "bf16; f32: all arithmetic in f32 (parity), weights still bf16; int8, int4: experts held in fewer bits, "
                                               "quantised while loading, multiplied in bf16"},
-    {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "N",
+    {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes | kPack, .value = "N",
      .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",
      .help = "kernel family, see 'unmask info'; auto: the best that every rank has"},

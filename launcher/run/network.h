@@ -26,7 +26,7 @@ class Network {
   void load();
 
   const runtime::ModelConfig& config() const { return model_->config(); }
-  const std::filesystem::path& folder() const { return model_->folder(); }
+  const runtime::ModelFiles& files() const { return model_->files(); }
   std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   std::string dtype() const;  ///< of --dtype's words, the one that is true
