@@ -71,7 +71,7 @@ void Model::load(std::function<void(const LoadProgress&)> progress) {
 }
 
 void Model::make_weights(const MakeWeights& make) {
-  get_weights([&] { return LoadResult{.weights = make(config_, *placement_, comm_.rank(), experts::layout_of(*kernels_), *team_)}; });
+  get_weights([&] { return LoadResult{.weights = make(config_, *placement_, comm_.rank(), {experts::layout_of(*kernels_), expert_type()}, *team_)}; });
 }
 
 void Model::get_weights(const std::function<LoadResult()>& get) {

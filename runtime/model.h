@@ -16,6 +16,7 @@
 #include "comm/handshake.h"
 #include "runtime/checkpoint.h"
 #include "runtime/transformer.h"
+#include "runtime/weight_targets.h"
 
 namespace unmask::runtime {
 
@@ -47,7 +48,7 @@ class Model {
   /// Loads the weights, if there is memory for them on every host.
   void load(std::function<void(const LoadProgress&)> progress = {});
   using MakeWeights =
-      std::function<ModelWeights(const ModelConfig&, const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
+      std::function<ModelWeights(const ModelConfig&, const cluster::Placement&, Rank, const WeightForms&, ThreadTeam&)>;
   void make_weights(const MakeWeights& make);
 
   const ModelConfig& config() const { return config_; }

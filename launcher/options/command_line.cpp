@@ -209,6 +209,10 @@ void check_combinations(const CommandSpec& command, const OptionValues& values) 
   if (command.command == Command::kBench && !values.given("bench")) {
     usage(command.name, format("expected what to measure, {}, found none", allowed_values(*find_option("bench"))));
   }
+  if (find_option("dtype")->commands.has(command.command) && values.text("dtype").find(',') != std::string::npos &&
+      (command.command != Command::kBench || values.text("bench") != "quality")) {
+    usage(command.name, format("--dtype: expected {}, found '{}'", allowed_values(*find_option("dtype")), values.text("dtype")));
+  }
   if (command.command == Command::kPack) {
     if (!values.given("output") || values.text("dtype") == "f32") {
       usage(command.name, "expected --output FILE, and --dtype bf16, int8 or int4");

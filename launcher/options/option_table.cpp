@@ -52,7 +52,7 @@ constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy"
 constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
 constexpr std::string_view kRemaskings = "low_confidence|random";
 
-constexpr std::string_view kBenches = "limits|gemm|attention|head|forward|generate|exchange|moe";
+constexpr std::string_view kBenches = "limits|gemm|attention|head|forward|generate|exchange|moe|quality";
 constexpr std::string_view kFormats = "md|json|csv";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
@@ -86,12 +86,14 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "config", .group = OptionGroup::kInput, .commands = kBench, .value = "NAME|FILE",
      .help = "a network of this shape with random weights in memory: llada-moe-7b or a config.json (gemm, attention, head, "
              "forward: llada-moe-7b; generate: instead of --model)"},
+    {.name = "expect", .group = OptionGroup::kInput, .commands = kBench, .value = "FILE",
+     .help = "quality: the right answer to each of --requests, one a line"},
     {.name = "concurrency", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "1,4,16,64",
      .help = "generate: requests at a time, a case for each"},
     {.name = "count", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
-     .fallback_note = "all of --requests, else as many as run at a time", .min = 1, .max = 1000000, .help = "generate: requests of a case"},
+     .fallback_note = "all of --requests, else as many as run at a time", .min = 1, .max = 1000000, .help = "generate: requests of a case; quality: made-up requests, 8 without it"},
     {.name = "prompt-length", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "TOKENS",
-     .fallback = "128", .max = kMaxInt, .help = "generate: length of made-up prompts, without --requests"},
+     .fallback = "128", .max = kMaxInt, .help = "generate, quality: length of made-up prompts, without --requests"},
     {.name = "tokens", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "32,512",
      .help = "rows per rank, a case for each (gemm, attention, head, forward: 1,8,32,128,1024)"},
     {.name = "hidden", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
@@ -235,10 +237,10 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
      .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
 
-    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench | kInfo | kPack, .fallback = "bf16",
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoices, .commands = kAnswers | kLogits | kBench | kInfo | kPack, .fallback = "bf16",
      .fallback_note = "bf16, or as a packed model holds them",
      .choices = "bf16|f32|int8|int4", .help = "bf16; f32: all arithmetic in f32 (parity), weights still bf16; int8, int4: experts held in fewer bits, "
-                                              "quantised while loading, multiplied in bf16"},
+                                              "quantised while loading, multiplied in bf16; bench quality takes a list"},
     {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes | kPack, .value = "N",
      .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",

@@ -18,6 +18,7 @@ class Network {
     experts::Precision precision = experts::Precision::kBfloat16;
     std::optional<runtime::ModelConfig> config = {};      ///< instead of --model: a network without a folder, and
     runtime::Model::MakeWeights make_weights = {};        ///< what makes its weights
+    std::optional<experts::WeightType> expert_type = {};  ///< instead of what --dtype says
   };
   /// Reads headers only.
   Network(const Job& job, const Options& options);
