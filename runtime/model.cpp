@@ -32,6 +32,9 @@ void Model::open(const std::function<void()>& read) {
     placement_.emplace(options_.place(config_.num_experts, comm_.num_ranks()));
     team_ = std::make_unique<ThreadTeam>(options_.num_threads.value_or(share));
   });
+  if (options_.pinning == ModelOptions::Pinning::kAuto) {
+    pin_ = pin_team(comm_, *team_, options_.log);
+  }
   std::vector<comm::Fact> facts = options_.facts;
   if (checkpoint_) {
     facts.push_back({"checkpoint", checkpoint_->fingerprint()});

@@ -70,6 +70,7 @@ BenchResult bench_gemm(const Job& job) {
   const auto precision = precision_of(job.options());
   const experts::KernelFamily& kernels = agree_on_kernels(job, precision);
   ThreadTeam team(agree_on_threads(job));
+  const cluster::Pin pin = pin_team(job, team);
   const experts::Compute compute{&kernels, &team, precision};
   std::unique_ptr<Gemm> gemm;
   agreed(job.comm, [&] {

@@ -243,6 +243,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
                                               "quantised while loading, multiplied in bf16; bench quality takes a list"},
     {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes | kPack, .value = "N",
      .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
+    {.name = "pin", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "auto", .choices = "auto|off",
+     .help = "auto: each thread runs on a core of its own, inside the binding that the rank inherited, where there is one for each thread of "
+             "the host's ranks; off: where the system puts it"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",
      .help = "kernel family, see 'unmask info'; auto: the best that every rank has"},
     {.name = "transport", .group = OptionGroup::kMachine, .commands = kComputes, .value = "mpi|threads:N", .fallback = "mpi",

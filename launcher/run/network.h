@@ -69,4 +69,7 @@ const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision
 /// Collective. --threads, or this rank's share of the cores that it may use.
 int agree_on_threads(const Job& job);
 
+/// Collective. runtime::pin_team(), unless --pin says off.
+cluster::Pin pin_team(const Job& job, ThreadTeam& team);
+
 }  // namespace unmask::launcher
