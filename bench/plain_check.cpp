@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <future>
 
 #include "base/random.h"
 #include "bench/synthetic_experts.h"
 #include "bench/synthetic_model.h"
+#include "cluster/pinning.h"
 #include "comm/threads/thread_world.h"
 #include "experts/grouped_experts.h"
 #include "experts/kernel_check.h"
@@ -90,17 +93,16 @@ void compare(std::string_view what, std::string_view family, std::span<const flo
           "{} of kernels {}: relative difference {} from the plain kernels, at most {} expected", what, family, relative, bound);
 }
 
-}  // namespace
-
-void check_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
-  for (const auto& check : experts::check_kernels(family)) {
-    require(check.passed(), ExitCode::kSomeFailed, "kernels {}, {}: difference {}, at most {} expected", family.name, check.what,
-            check.difference, check.bound);
-  }
-  check_grouped_experts(family, arithmetic, num_threads);
+/// On a thread that may run wherever the process may: the caller may be pinned to a core, on which a team of its making would begin.
+void run_unpinned(const std::function<void()>& part) {
+  auto done = std::async(std::launch::async, [&] {
+    cluster::leave_pins();
+    part();
+  });
+  done.get();
 }
 
-void check_grouped_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
+void compare_grouped_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
   const auto [precision, type] = arithmetic;
   ThreadTeam team(num_threads);
   const ExpertShape shape{.hidden = 112, .width = 80, .num_experts = 6, .top_k = 3};
@@ -114,9 +116,26 @@ void check_grouped_experts(const experts::KernelFamily& family, Arithmetic arith
   compare(format("grouped experts in {}", experts::name_of(type)), family.name, got, expected, precision == experts::Precision::kBfloat16 ? 0x1p-8 : 0x1p-18);
 }
 
+}  // namespace
+
+void check_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
+  for (const auto& check : experts::check_kernels(family)) {
+    require(check.passed(), ExitCode::kSomeFailed, "kernels {}, {}: difference {}, at most {} expected", family.name, check.what,
+            check.difference, check.bound);
+  }
+  check_grouped_experts(family, arithmetic, num_threads);
+}
+
+void check_grouped_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
+  run_unpinned([&] { compare_grouped_experts(family, arithmetic, num_threads); });
+}
+
 void check_network(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
-  const Answer got = run_network(family.name, arithmetic, num_threads);
-  const Answer expected = run_network(experts::kernel_families().back()->name, arithmetic, num_threads);
+  Answer got, expected;
+  run_unpinned([&] {
+    got = run_network(family.name, arithmetic, num_threads);
+    expected = run_network(experts::kernel_families().back()->name, arithmetic, num_threads);
+  });
   // Each of two layers rounds some eight times to 8 bits; a router's near tie may fall the other way in a row or two.
   const double bound = arithmetic.precision == experts::Precision::kBfloat16 ? 16 * 0x1p-8 : 0x1p-14;
   compare("a small network", family.name, got.rows, expected.rows, bound);
