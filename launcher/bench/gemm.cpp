@@ -65,6 +65,7 @@ BenchResult bench_gemm(const Job& job) {
   const auto precision = precision_of(job.options());
   const experts::KernelFamily& kernels = agree_on_kernels(job, precision);
   ThreadTeam team(agree_on_threads(job));
+  show_progress(job, team);
   const experts::Compute compute{&kernels, &team, precision};
   std::unique_ptr<Gemm> gemm;
   agreed(job.comm, [&] {

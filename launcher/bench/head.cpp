@@ -37,6 +37,7 @@ BenchResult bench_head(const Job& job) {
   const auto precision = precision_of(job.options());
   const experts::KernelFamily& kernels = agree_on_kernels(job, precision);
   ThreadTeam team(agree_on_threads(job));
+  show_progress(job, team);
   const experts::Compute compute{&kernels, &team, precision};
   runtime::ModelConfig config = plan.config;
   config.num_layers = 0;
