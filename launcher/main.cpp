@@ -38,7 +38,7 @@ ExitCode run_command(const Job& job) {
     case Command::kDetokenize:
       return job.comm.is_root() ? run_detokenize(job) : ExitCode::kDone;
     case Command::kInfo:
-      return job.comm.is_root() ? run_info(job) : ExitCode::kDone;
+      return run_info(job);
   }
   return ExitCode::kUsage;
 }
