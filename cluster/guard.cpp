@@ -40,6 +40,7 @@ GuardBoard* map_board() {
 Guard::Guard(const Limits& limits) : board_(map_board()) {
   set_limits(limits);
   introduce_from_environment(board_->ranks[0]);
+  name_ = who(board_->ranks[0]);
   std::array<int, 2> ends{};
   const pid_t me = ::getpid();
   require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0 && (guard_ = ::fork()) >= 0, ExitCode::kBadInput,
@@ -68,7 +69,7 @@ void Guard::watch_guard() {
     ::_exit(static_cast<int>(ExitCode::kPeerLost));
   }
   if (board_->state.load() == static_cast<int>(GuardState::kRuns)) {
-    const std::string line = format("unmask: {}: its guard process {} was ended from outside, so this rank ends\n", who(board_->ranks[0]), guard_);
+    const std::string line = format("unmask: {}: its guard process {} was ended from outside, so this rank ends\n", name_, guard_);
     [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
     ::_exit(static_cast<int>(ExitCode::kPeerLost));
   }

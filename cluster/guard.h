@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <span>
+#include <string>
 #include <thread>
 
 #include "cluster/rank_record.h"
@@ -65,6 +66,7 @@ class Guard {
   void watch_guard();
 
   GuardBoard* board_;
+  std::string name_;  ///< of the rank; its record is the rank's own, so the watcher reads none of it
   int socket_ = -1;
   pid_t guard_ = -1;
   std::thread watcher_;  ///< blocks until the guard is gone, or asks for the end
