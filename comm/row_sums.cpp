@@ -8,11 +8,6 @@
 #include "comm/wire_format.h"
 
 namespace unmask::comm {
-namespace {
-
-constexpr std::size_t kTermsAtOnce = 16;  // groups of a row that are summed in one go
-
-}  // namespace
 
 RowSums::RowSums(const cluster::Placement& placement, const ExchangeOptions& options) : placement_(placement), options_(options) {}
 
@@ -42,6 +37,7 @@ void RowSums::expect_own(const Parcel& parcel, const ReturnPlan& plan, std::span
 
 void RowSums::sum(std::int64_t row, const float* own_slots, float* sums) const {
   const std::span<const Term> terms(terms_.data() + row * top_k_, size(top_k_));
+  std::memset(sums, 0, size(options_.hidden) * sizeof(float));
   if (options_.combine == Combine::kExact) {
     sum_exact(terms, own_slots, sums);
   } else {
@@ -49,56 +45,46 @@ void RowSums::sum(std::int64_t row, const float* own_slots, float* sums) const {
   }
 }
 
-/// A remote sum is rounded already; an own one is rounded when it is added.
-WireTerm RowSums::whole_term(const Term& term, const float* own_slots) const {
-  return term.where == Where::kOwn ? WireTerm{reinterpret_cast<const std::byte*>(own_slots + term.own * options_.hidden), WireTerm::Form::kFloat32}
-                                   : WireTerm{term.message, WireTerm::Form::kEncoded};
+/// A remote sum is rounded already; an own one is rounded here.
+void RowSums::add_whole(const Term& term, const float* own_slots, float* sums) const {
+  if (term.where == Where::kOwn) {
+    add_rounded(options_.wire, own_slots + term.own * options_.hidden, options_.hidden, sums);
+  } else {
+    add_encoded(term.message, options_.hidden, options_.wire, sums);
+  }
 }
 
 void RowSums::sum_exact(std::span<const Term> terms, const float* own_slots, float* sums) const {
-  std::array<WireTerm, kTermsAtOnce> whole;
-  std::size_t num_whole = 0, i = 0;
-  for (; i < terms.size() && num_whole < whole.size() && (terms[i].whole || terms[i].where == Where::kNowhere); ++i) {
-    if (terms[i].where != Where::kNowhere) {  // else it belongs to the slot before
-      whole[num_whole++] = whole_term(terms[i], own_slots);
+  constexpr std::int64_t kColumns = 1024;  // of a split group, summed on the stack
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    if (terms[i].where == Where::kNowhere) {
+      continue;  // belongs to the slot before
     }
-  }
-  sum_terms(options_.wire, {whole.data(), num_whole}, options_.hidden, sums);
-  while (i < terms.size()) {  // what comes behind a split group, or behind very many
-    const Term& term = terms[i];
+    if (terms[i].whole) {
+      add_whole(terms[i], own_slots, sums);
+      continue;
+    }
     std::size_t end = i + 1;
-    if (term.where == Where::kOwn && term.whole) {
-      add_rounded(options_.wire, own_slots + term.own * options_.hidden, options_.hidden, sums);
-    } else if (term.where == Where::kMessage && term.whole) {
-      add_encoded(term.message, options_.hidden, options_.wire, sums);
-    } else if (term.where != Where::kNowhere) {
-      while (end < terms.size() && terms[end].group == term.group) {
-        ++end;
+    while (end < terms.size() && terms[end].group == terms[i].group) {
+      ++end;
+    }
+    for (std::int64_t column = 0; column < options_.hidden; column += kColumns) {
+      const std::int64_t count = std::min(kColumns, options_.hidden - column);
+      std::array<float, kColumns> group;
+      std::fill_n(group.begin(), count, 0.0F);
+      for (std::size_t j = i; j < end; ++j) {
+        const auto* values = terms[j].where == Where::kOwn
+                                 ? reinterpret_cast<const std::byte*>(own_slots + terms[j].own * options_.hidden + column)
+                                 : terms[j].message + column * value_bytes(WireType::kFloat32);
+        add_encoded(values, count, WireType::kFloat32, group.data());
       }
-      add_split(terms.subspan(i, end - i), own_slots, sums);
+      add_rounded(options_.wire, group.data(), count, sums + column);
     }
-    i = end;
-  }
-}
-
-/// The weighted expert rows of one group, each in a slot of its own.
-void RowSums::add_split(std::span<const Term> group, const float* own_slots, float* sums) const {
-  constexpr std::int64_t kColumns = 1024;  // summed on the stack
-  for (std::int64_t column = 0; column < options_.hidden; column += kColumns) {
-    const std::int64_t count = std::min(kColumns, options_.hidden - column);
-    std::array<float, kColumns> sum;
-    std::fill_n(sum.begin(), count, 0.0F);
-    for (const Term& term : group) {
-      const auto* values = term.where == Where::kOwn ? reinterpret_cast<const std::byte*>(own_slots + term.own * options_.hidden + column)
-                                                     : term.message + column * value_bytes(WireType::kFloat32);
-      add_encoded(values, count, WireType::kFloat32, sum.data());
-    }
-    add_rounded(options_.wire, sum.data(), count, sums + column);
+    i = end - 1;
   }
 }
 
 void RowSums::sum_fast(std::span<const Term> terms, const float* own_slots, float* sums) const {
-  std::memset(sums, 0, size(options_.hidden) * sizeof(float));
   Rank last(-1);
   while (true) {  // a row has few ranks, and one term of each
     const Term* next = nullptr;
@@ -110,11 +96,7 @@ void RowSums::sum_fast(std::span<const Term> terms, const float* own_slots, floa
     if (next == nullptr) {
       return;
     }
-    if (next->where == Where::kOwn) {
-      add_rounded(options_.wire, own_slots + next->own * options_.hidden, options_.hidden, sums);
-    } else {
-      add_encoded(next->message, options_.hidden, options_.wire, sums);
-    }
+    add_whole(*next, own_slots, sums);
     last = next->from;
   }
 }

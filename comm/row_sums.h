@@ -11,7 +11,6 @@
 #include "comm/exchange.h"
 #include "comm/parcel.h"
 #include "comm/return_plan.h"
-#include "comm/wire_format.h"
 
 namespace unmask::comm {
 
@@ -47,9 +46,8 @@ class RowSums {
     bool whole = true;
   };
   void sum_exact(std::span<const Term> terms, const float* own_slots, float* sums) const;
-  void add_split(std::span<const Term> group, const float* own_slots, float* sums) const;
   void sum_fast(std::span<const Term> terms, const float* own_slots, float* sums) const;
-  WireTerm whole_term(const Term& term, const float* own_slots) const;
+  void add_whole(const Term& term, const float* own_slots, float* sums) const;
 
   const cluster::Placement& placement_;
   ExchangeOptions options_;

@@ -26,7 +26,7 @@ inline float round_to_bfloat16(float x) { return to_float(to_bfloat16(x)); }
 }  // namespace
 
 const WireLoops& avx512_wire_loops() {
-  static constexpr WireLoops kLoops = {encode_bfloat16, decode_bfloat16, add_bfloat16, add_float32, add_rounded_bfloat16, sum_bfloat16};
+  static constexpr WireLoops kLoops = {encode_bfloat16, decode_bfloat16, add_bfloat16, add_float32, add_rounded_bfloat16};
   return kLoops;
 }
 

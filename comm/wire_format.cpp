@@ -19,7 +19,7 @@ const WireLoops& loops() {
 }  // namespace
 
 const WireLoops& plain_wire_loops() {
-  static constexpr WireLoops kLoops = {encode_bfloat16, decode_bfloat16, add_bfloat16, add_float32, add_rounded_bfloat16, sum_bfloat16};
+  static constexpr WireLoops kLoops = {encode_bfloat16, decode_bfloat16, add_bfloat16, add_float32, add_rounded_bfloat16};
   return kLoops;
 }
 
@@ -59,17 +59,6 @@ void add_rounded(WireType type, const float* addends, std::int64_t count, float*
     loops().add_rounded(addends, count, sums);
   } else {
     loops().add_float32(reinterpret_cast<const std::byte*>(addends), count, sums);
-  }
-}
-
-void sum_terms(WireType type, std::span<const WireTerm> terms, std::int64_t count, float* sums) {
-  if (type == WireType::kBfloat16) {
-    loops().sum(terms.data(), std::ssize(terms), count, sums);
-    return;
-  }
-  std::memset(sums, 0, size(count) * sizeof(float));
-  for (const WireTerm& term : terms) {
-    loops().add_float32(term.values, count, sums);
   }
 }
 

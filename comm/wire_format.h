@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "comm/exchange.h"
 
@@ -25,16 +24,6 @@ void add_encoded(const std::byte* in, std::int64_t count, WireType type, float* 
 /// sums[i] += addends[i] rounded to the type, in one pass.
 void add_rounded(WireType type, const float* addends, std::int64_t count, float* sums);
 
-/// A row that goes into a sum.
-struct WireTerm {
-  enum class Form : std::uint8_t { kEncoded, kFloat32 };  ///< as on the wire, or floats that are rounded to it first
-  const std::byte* values = nullptr;
-  Form form = Form::kEncoded;
-};
-
-/// sums[i] = 0 + the terms' i-th values, one after the other.
-void sum_terms(WireType type, std::span<const WireTerm> terms, std::int64_t count, float* sums);
-
 /// The loops behind these for one instruction set.
 struct WireLoops {
   void (*encode)(const float*, std::int64_t, std::byte*);
@@ -42,7 +31,6 @@ struct WireLoops {
   void (*add)(const std::byte*, std::int64_t, float*);
   void (*add_float32)(const std::byte*, std::int64_t, float*);
   void (*add_rounded)(const float*, std::int64_t, float*);
-  void (*sum)(const WireTerm*, std::int64_t, std::int64_t, float*);
 };
 const WireLoops& plain_wire_loops();
 const WireLoops& avx512_wire_loops();  ///< where has_avx512()

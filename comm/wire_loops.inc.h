@@ -43,31 +43,3 @@ void add_rounded_bfloat16(const float* __restrict addends, std::int64_t count, f
     sums[i] += round_to_bfloat16(addends[i]);
   }
 }
-
-/// All terms of a few columns at a time: the memory sees as many streams as there are terms, and the sums stay in the first cache.
-constexpr std::int64_t kSumColumns = 64;
-
-inline void add_term(const WireTerm& term, std::int64_t begin, std::int64_t count, float* __restrict sums) {
-  if (term.form == WireTerm::Form::kEncoded) {
-    add_bfloat16(term.values + 2 * begin, count, sums);
-  } else {
-    add_rounded_bfloat16(reinterpret_cast<const float*>(term.values) + begin, count, sums);
-  }
-}
-
-void sum_bfloat16(const WireTerm* terms, std::int64_t num_terms, std::int64_t count, float* __restrict sums) {
-  std::int64_t begin = 0;
-  for (; begin + kSumColumns <= count; begin += kSumColumns) {
-    float columns[kSumColumns] = {};
-    for (std::int64_t t = 0; t < num_terms; ++t) {
-      add_term(terms[t], begin, kSumColumns, columns);
-    }
-    std::memcpy(sums + begin, columns, sizeof columns);
-  }
-  for (std::int64_t i = begin; i < count; ++i) {
-    sums[i] = 0;
-  }
-  for (std::int64_t t = 0; t < num_terms; ++t) {
-    add_term(terms[t], begin, count - begin, sums + begin);
-  }
-}

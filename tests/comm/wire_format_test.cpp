@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <bit>
 #include <random>
 #include <vector>
@@ -45,30 +44,6 @@ TEST_P(WireLoopsTest, RoundLikeBfloat16AtAnyLengthAndAlignment) {
         ASSERT_EQ(bits(rounded[i]), bits(sums[i]));
         ASSERT_EQ(bits(whole[i]), bits(0.5F + values[i]));
       }
-    }
-  }
-}
-
-TEST_P(WireLoopsTest, SumTermsInOrderWhateverTheirForm) {
-  for (const std::int64_t count : {1, 63, 64, 65, 200}) {
-    for (const std::int64_t num_terms : {0, 1, 2, 5}) {
-      std::mt19937 random(5);
-      std::uniform_real_distribution<float> values(-100, 100);
-      std::vector<std::vector<float>> rows(size(num_terms), std::vector<float>(size(count)));
-      std::vector<std::vector<std::byte>> messages;
-      std::vector<WireTerm> terms;
-      std::vector<float> expected(size(count), 0.0F), sums(size(count), 7.0F);
-      for (auto& row : rows) {
-        std::generate(row.begin(), row.end(), [&] { return values(random); });
-        messages.emplace_back(size(2 * count));
-        GetParam()->encode(row.data(), count, messages.back().data());
-        const bool encoded = messages.size() % 2 == 0;
-        terms.push_back(encoded ? WireTerm{messages.back().data(), WireTerm::Form::kEncoded}
-                                : WireTerm{reinterpret_cast<const std::byte*>(row.data()), WireTerm::Form::kFloat32});
-        GetParam()->add_rounded(row.data(), count, expected.data());
-      }
-      GetParam()->sum(terms.data(), num_terms, count, sums.data());
-      EXPECT_EQ(sums, expected) << count << " values of " << num_terms << " terms";
     }
   }
 }
