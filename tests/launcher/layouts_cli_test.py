@@ -12,12 +12,9 @@ from unmask_cli import DATA, DEMO, CliTest, decode_cases, request_file, unmask
 PERMUTED = ["--placement", "permuted"]  # a file with experts dealt to ranks at random
 LAYOUTS = [  # (mpirun ranks, further options)
     (1, ["--threads", "1"]),
-    (1, ["--threads", "2", "--overlap", "off"]),
     (2, ["--threads", "1"]),
     (2, ["--threads", "2", "--overlap", "off", *PERMUTED]),
-    (3, ["--threads", "3"]),
-    (3, ["--threads", "1", "--exchange", "allgather", *PERMUTED]),
-    (4, ["--threads", "1"]),
+    (3, ["--threads", "3", "--exchange", "allgather", *PERMUTED]),
     (4, ["--threads", "1", "--exchange", "allgather", "--overlap", "off"]),
     (5, ["--threads", "1", "--message-bytes", "1", "--exchange", "direct"]),  # in as many chunks as there can be
     (5, ["--threads", "2", "--overlap", "off", *PERMUTED]),
