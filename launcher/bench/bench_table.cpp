@@ -22,4 +22,8 @@ constexpr auto kBenches = std::to_array<BenchSpec>({
 
 std::span<const BenchSpec> bench_table() { return kBenches; }
 
+void show_progress(const Job& job, ThreadTeam& team) {
+  team.set_between_tasks([&comm = job.comm] { comm.works(); });
+}
+
 }  // namespace unmask::launcher

@@ -71,6 +71,7 @@ BenchResult bench_gemm(const Job& job) {
   const experts::KernelFamily& kernels = agree_on_kernels(job, precision);
   ThreadTeam team(agree_on_threads(job));
   const cluster::Pin pin = pin_team(job, team);
+  show_progress(job, team);
   const experts::Compute compute{&kernels, &team, precision};
   std::unique_ptr<Gemm> gemm;
   agreed(job.comm, [&] {

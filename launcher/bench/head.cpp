@@ -38,6 +38,7 @@ BenchResult bench_head(const Job& job) {
   const experts::KernelFamily& kernels = agree_on_kernels(job, precision);
   ThreadTeam team(agree_on_threads(job));
   const cluster::Pin pin = pin_team(job, team);
+  show_progress(job, team);
   const experts::Compute compute{&kernels, &team, precision};
   runtime::ModelConfig config = plan.config;
   config.num_layers = 0;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "cluster/memory.h"
 #include "cluster/topology.h"
+#include "comm/exchange.h"
+#include "comm/link_probe.h"
 #include "experts/kernels.h"
 #include "experts/quantised.h"
 #include "launcher/commands/commands.h"
@@ -15,6 +19,13 @@ namespace unmask::launcher {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kUsualHidden = 2048;  // of LLaDA-MoE, where no model is given
+
+double with_decimals(double value, int decimals) {
+  const double unit = std::pow(10, decimals);
+  return std::round(value * unit) / unit;
+}
 
 Json model_json(const runtime::ModelFiles& files, const runtime::ModelConfig& config) {
   Json out = Json::object();
@@ -108,6 +119,20 @@ Json kernels_json() {
   return out;
 }
 
+/// What passes between the ranks of this launch, and how their rows would travel; nothing for one rank alone.
+Json links_json(const comm::LinkFacts& links, const Job& job, const Json& model) {
+  comm::ExchangeOptions options{.hidden = kUsualHidden, .link = links};
+  if (model.is_object()) {
+    options.hidden = model["hidden"].get<std::int64_t>();
+  }
+  Json out = Json::object();
+  out["ranks"] = job.comm.num_ranks();
+  out["latency_us"] = with_decimals(1e6 * links.latency_seconds, 1);
+  out["gigabytes_per_second"] = with_decimals(1e-9 * links.bytes_per_second, 3);
+  out["exchange"] = format("rows of {} bf16 values: {}", options.hidden, comm::describe_choice(options));
+  return out;
+}
+
 /// A number or a list of them; bytes also as people say them.
 std::string plain_text(const std::string& key, const Json& value) {
   if (!key.starts_with("bytes") && !key.ends_with("bytes")) {
@@ -146,6 +171,10 @@ std::string readable(const Json& object, const std::string& indent) {
 }  // namespace
 
 ExitCode run_info(const Job& job) {
+  const comm::LinkFacts links = comm::probe_links(job.comm);
+  if (!job.comm.is_root()) {
+    return ExitCode::kDone;
+  }
   Json out = Json::object();
   out["version"] = version_line();
   if (job.options().given("model")) {
@@ -163,6 +192,9 @@ ExitCode run_info(const Job& job) {
   }
   out["machine"] = machine_json();
   out["kernels"] = kernels_json();
+  if (job.comm.num_ranks() > 1) {
+    out["links"] = links_json(links, job, out.value("model", Json()));
+  }
   job.output.write(job.options().is_on("json") ? out.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n" : readable(out, ""));
   return ExitCode::kDone;
 }

@@ -25,7 +25,7 @@ constexpr auto kCommands = std::to_array<CommandSpec>({
      "--skip-special is given.",
      "echo '39 52 44' | unmask detokenize --model models/demo"},
     {Command::kInfo, "info", "show a checkpoint, its size per rank, this machine and the kernels",
-     "Reads headers only. Without --model it shows the machine and the kernels.",
+     "Reads headers only. Without --model it shows the machine and the kernels; under mpirun also what messages between its\nranks cost, and how rows would travel.",
      "unmask info --model models/demo --ranks 4"},
     {Command::kCheck, "check", "test kernels, exchange and a checkpoint on the ranks given",
      "Compares every kernel with the plainest one and the token exchange with direct addressing; if the folder holds\n"
