@@ -132,13 +132,14 @@ struct PanelGateUpProblem {
   std::int64_t first_panel;   ///< of h
 };
 
-/// slots[picked[r].slot, n] += round(picked[r].weight * sum over k of x[r, k] * w[n, k]).
+/// slots[picked[r].slot, n] += round(picked[r].weight * sum over k of x[r, k] * w[n, k]); a row that begins its slot adds to zero.
 struct PanelAddProblem {
   PanelWalk walk;
   const bfloat16* w;
   const bfloat16* next_w;
   std::int64_t num_outputs;
   const cluster::Assignment* picked;  ///< one per row
+  const std::uint8_t* begins;         ///< one per row: not 0 where nobody has written to the slot before; null: nowhere
   float* slots;                       ///< slots[slot * stride + n]
   std::int64_t slots_stride;
 };
