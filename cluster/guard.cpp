@@ -13,11 +13,19 @@
 
 #include "base/error.h"
 #include "cluster/guard_process.h"
+#include "cluster/process_facts.h"
 
 namespace unmask::cluster {
 namespace {
 
 std::int64_t milliseconds(Guard::Seconds limit) { return std::chrono::duration_cast<std::chrono::milliseconds>(limit).count(); }
+
+/// What launchers say before MPI does, so that a rank that is lost in MPI_Init has a name.
+void introduce_from_environment(RankRecord& record) {
+  std::array<char, 64> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  record.introduce(launched_rank().value_or(0), host.data());
+}
 
 /// Zero pages: nothing of the records is resident before it is used.
 GuardBoard* map_board() {
@@ -29,8 +37,10 @@ GuardBoard* map_board() {
 
 }  // namespace
 
-Guard::Guard(Seconds limit) : board_(map_board()) {
-  set_limit(limit);
+Guard::Guard(const Limits& limits) : board_(map_board()) {
+  set_limits(limits);
+  introduce_from_environment(board_->ranks[0]);
+  name_ = who(board_->ranks[0]);
   std::array<int, 2> ends{};
   const pid_t me = ::getpid();
   require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0 && (guard_ = ::fork()) >= 0, ExitCode::kBadInput,
@@ -49,13 +59,17 @@ Guard::Guard(Seconds limit) : board_(map_board()) {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-/// The guard never writes: reading ends when it has died, or when this side is shut down.
+/// Reading ends when the guard has died, or when this side is shut down; a byte says that the guard has told why this process ends.
 void Guard::watch_guard() {
   char byte = 0;
-  while (::read(socket_, &byte, 1) < 0 && errno == EINTR) {
+  ssize_t got = 0;
+  while ((got = ::read(socket_, &byte, 1)) < 0 && errno == EINTR) {
+  }
+  if (got > 0) {
+    ::_exit(static_cast<int>(ExitCode::kPeerLost));
   }
   if (board_->state.load() == static_cast<int>(GuardState::kRuns)) {
-    const std::string line = format("unmask: {}: its guard process {} was ended from outside, so this rank ends\n", who(board_->ranks[0]), guard_);
+    const std::string line = format("unmask: {}: its guard process {} was ended from outside, so this rank ends\n", name_, guard_);
     [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
     ::_exit(static_cast<int>(ExitCode::kPeerLost));
   }
@@ -75,6 +89,9 @@ Guard::~Guard() {
   ::munmap(board_, sizeof(GuardBoard));
 }
 
-void Guard::set_limit(Seconds limit) { board_->limit_ms.store(milliseconds(limit)); }
+void Guard::set_limits(const Limits& limits) {
+  board_->silence_ms.store(milliseconds(limits.silent));
+  board_->stopped_ms.store(milliseconds(limits.stopped));
+}
 
 }  // namespace unmask::cluster

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/format.h"
+#include "cluster/launcher_end.h"
 #include "cluster/process_facts.h"
 
 namespace unmask::cluster {
@@ -23,7 +25,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kTick = 100ms;
-constexpr auto kTermGrace = 700ms;
+constexpr auto kAskGrace = 300ms;
 constexpr auto kFarewell = 2s;  // for a process that fails to take the job down; MPI_Abort may hang
 // For mpirun to see that a rank has died, and to end all others; it needs some 2 s where one is stopped.
 constexpr std::chrono::milliseconds kMinLauncherGrace = 2500ms;
@@ -67,15 +69,21 @@ class GuardProcess {
       if (launcher_ && !is_alive(*launcher_)) {
         end_rank(format("its launcher ({}, process {}) is gone", launcher_->name, launcher_->id));
       }
-      const std::chrono::milliseconds limit(board_.limit_ms.load());
-      const auto allowed = state() == GuardState::kFails ? kFarewell : limit;
-      if (allowed.count() > 0 && silence_ > allowed) {
-        end_rank(format("no progress for {:.3g} s, {}", std::chrono::duration<double>(silence_).count(), what_it_did()));
+      if (state() == GuardState::kFails ? silence_ > kFarewell : is_over(silence_, board_.silence_ms)) {
+        end_rank(what_it_did());
+      }
+      if (is_over(stopped_, board_.stopped_ms)) {
+        end_rank(format("stopped by a signal for {:.1f} s", seconds(stopped_)));
       }
     }
   }
 
  private:
+  static double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
+  static bool is_over(Clock::duration time, const std::atomic<std::int64_t>& limit_ms) {
+    const std::chrono::milliseconds limit(limit_ms.load());
+    return limit.count() > 0 && time > limit;
+  }
   GuardState state() const { return static_cast<GuardState>(board_.state.load()); }
 
   /// One tick, of which only what this process was awake for counts as silence.
@@ -89,25 +97,35 @@ class GuardProcess {
       std::this_thread::sleep_for(1ms);  // it is about to be gone
     }
     const auto now = Clock::now();
-    silence_ += std::min<Clock::duration>(now - last_tick_, 10 * kTick);
+    const auto awake = std::min<Clock::duration>(now - last_tick_, 10 * kTick);
     last_tick_ = now;
-    std::uint64_t pulse = static_cast<std::uint64_t>(board_.state.load());  // a farewell has a limit of its own
+    const Activity activity = activity_of(watched_.rank);
+    stopped_ = activity.is_stopped() ? stopped_ + awake : Clock::duration{};
+    const std::uint64_t pulse = pulse_of(activity);
+    silence_ = pulse == pulse_ ? silence_ + awake : Clock::duration{};
+    pulse_ = pulse;
+  }
+
+  std::uint64_t pulse_of(const Activity& activity) const {
+    std::uint64_t pulse = 0;
     for (const RankRecord& record : board_.ranks) {
       if (record.host[0] == '\0') {
         break;
       }
       pulse += record.pulse.load(std::memory_order_relaxed);
     }
-    if (pulse != pulse_) {
-      pulse_ = pulse;
-      silence_ = {};
+    if (pulse == 0) {
+      pulse = activity.page_faults;  // it starts, and MPI_Init shows nothing else
     }
+    return pulse + static_cast<std::uint64_t>(board_.state.load());  // a farewell has a limit of its own
   }
 
   std::string what_it_did() const {
     const RankRecord& record = board_.ranks[0];
-    const std::string state = process_state(watched_.rank) == 'T' ? "stopped by a signal" : "not stopped";
-    return state + (record.waits[0] == '\0' ? "" : format(", waiting {}", record.waits.data()));
+    if (stopped_.count() == 0 && record.waits[0] != '\0') {
+      return format("waited {:.1f} s {}", seconds(silence_), record.waits.data());
+    }
+    return format("no progress for {:.1f} s, {}", seconds(silence_), stopped_.count() > 0 ? "stopped by a signal" : "not stopped");
   }
 
   void tell(const std::string& what) {
@@ -119,9 +137,19 @@ class GuardProcess {
   [[noreturn]] void end_rank(const std::string& why) {
     if (state() == GuardState::kRuns) {
       tell(why + ": its guard ends it");
+      ask_to_end();
     }
     ::kill(watched_.rank, SIGKILL);
-    end_launcher();
+    end_job();
+  }
+
+  /// A process that hangs or was stopped can still give an exit code: the thread that watches its guard does.
+  void ask_to_end() const {
+    ::send(watched_.socket, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ::kill(watched_.rank, SIGCONT);
+    for (const auto end = Clock::now() + kAskGrace; ::getppid() == watched_.rank && Clock::now() < end;) {
+      std::this_thread::sleep_for(5ms);
+    }
   }
 
   [[noreturn]] void after_death() {
@@ -131,28 +159,16 @@ class GuardProcess {
     if (state() == GuardState::kRuns) {
       tell("ended without a word: killed from outside, out of memory, a crash, or what the MPI library said above");
     }
-    end_launcher();
+    end_job();
   }
 
-  /// The job is lost. mpirun ends by itself unless it waits for a host that does not answer. A daemon (orted) may serve other
-  /// jobs, and srun is Slurm's: those are left alone.
-  [[noreturn]] void end_launcher() {
+  /// The job is lost. A daemon (orted) may serve other jobs, and srun is Slurm's: those are left alone.
+  [[noreturn]] void end_job() {
     let_go({STDERR_FILENO});
-    if (!launcher_ || !launcher_->serves_one_job()) {
-      ::_exit(0);
+    if (launcher_ && launcher_->serves_one_job()) {
+      const std::chrono::milliseconds limit(board_.stopped_ms.load());
+      end_launcher(*launcher_, limit.count() > 0 ? std::clamp(limit / 4, kMinLauncherGrace, kMaxLauncherGrace) : kMaxLauncherGrace);
     }
-    const auto wait = [&](std::chrono::milliseconds time) {
-      for (const auto end = Clock::now() + time; Clock::now() < end; std::this_thread::sleep_for(20ms)) {
-        if (!is_alive(*launcher_)) {
-          ::_exit(0);
-        }
-      }
-    };
-    const std::chrono::milliseconds limit(board_.limit_ms.load());
-    wait(limit.count() > 0 ? std::clamp(limit / 4, kMinLauncherGrace, kMaxLauncherGrace) : kMaxLauncherGrace);
-    ::kill(launcher_->id, SIGTERM);
-    wait(kTermGrace);  // a second and third one would make it exit at once, but Open MPI 4.1 crashes in that
-    ::kill(launcher_->id, SIGKILL);
     ::_exit(0);
   }
 
@@ -161,6 +177,7 @@ class GuardProcess {
   std::optional<Process> launcher_;
   Clock::time_point last_tick_ = Clock::now();
   Clock::duration silence_{};
+  Clock::duration stopped_{};
   std::uint64_t pulse_ = 0;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -21,14 +22,22 @@ bool is_one_of(std::string_view name, const auto& names) {
   return std::ranges::any_of(names, [&](std::string_view known) { return name.starts_with(known); });
 }
 
+std::uint64_t number_of(std::string_view text) {
+  std::uint64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
 struct Stat {
   std::string name;
   char state = '?';
   pid_t parent = 0;
+  std::uint64_t page_faults = 0;
   std::uint64_t start_ticks = 0;
 };
 
-/// /proc/ID/stat: "ID (name) state parent ...", the start time in field 22; the name may hold blanks and parentheses.
+/// /proc/ID/stat: "ID (name) state parent ...", minor and major faults in fields 10 and 12, the start time in field 22; the name
+/// may hold blanks and parentheses.
 std::optional<Stat> read_stat(pid_t id) {
   std::ifstream file(format("/proc/{}/stat", id));
   const std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -40,11 +49,15 @@ std::optional<Stat> read_stat(pid_t id) {
   Stat stat{.name = text.substr(open + 1, close - open - 1)};
   std::istringstream fields(text.substr(close + 1));
   fields >> stat.state >> stat.parent;
-  std::string skipped;
-  for (int field = 5; field < 22; ++field) {
-    fields >> skipped;
+  for (int field = 5; field <= 22; ++field) {
+    std::string value;
+    fields >> value;
+    if (field == 10 || field == 12) {
+      stat.page_faults += number_of(value);
+    } else if (field == 22) {
+      stat.start_ticks = number_of(value);
+    }
   }
-  fields >> stat.start_ticks;
   return fields ? std::optional(stat) : std::nullopt;
 }
 
@@ -64,10 +77,17 @@ std::optional<Process> find_launcher(pid_t rank) {
     }
     id = stat->parent;
   }
-  const bool launched = std::ranges::any_of(std::array{"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"},
-                                            [](const char* variable) { return std::getenv(variable) != nullptr; });
-  const auto parent = me && launched && me->parent > 1 ? read_stat(me->parent) : std::nullopt;
+  const auto parent = me && launched_rank() && me->parent > 1 ? read_stat(me->parent) : std::nullopt;
   return parent ? std::optional(Process{me->parent, parent->start_ticks, parent->name}) : std::nullopt;
+}
+
+std::optional<std::int32_t> launched_rank() {
+  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const char* text = std::getenv(variable)) {
+      return static_cast<std::int32_t>(number_of(text));
+    }
+  }
+  return std::nullopt;
 }
 
 bool is_alive(const Process& process) {
@@ -75,9 +95,9 @@ bool is_alive(const Process& process) {
   return stat && stat->start_ticks == process.start_ticks && stat->state != 'Z' && stat->state != 'X';
 }
 
-char process_state(pid_t process) {
+Activity activity_of(pid_t process) {
   const auto stat = read_stat(process);
-  return stat ? stat->state : '?';
+  return stat ? Activity{stat->state, stat->page_faults} : Activity{};
 }
 
 }  // namespace unmask::cluster

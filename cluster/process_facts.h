@@ -23,10 +23,18 @@ struct Process {
 /// there is a launcher, the parent. Nothing for a process that somebody started by hand.
 std::optional<Process> find_launcher(pid_t rank);
 
+/// This process's number among the ranks, as its launcher put it into the environment.
+std::optional<std::int32_t> launched_rank();
+
 /// Zombies are not alive.
 bool is_alive(const Process& process);
 
-/// As in ps: R, S, D, T, Z; '?' where there is none.
-char process_state(pid_t process);
+/// What another process is at.
+struct Activity {
+  char state = '?';                ///< as in ps: R, S, D, T, Z; '?' where there is none
+  std::uint64_t page_faults = 0;   ///< grow while it loads, and touches memory for the first time
+  bool is_stopped() const { return state == 'T'; }
+};
+Activity activity_of(pid_t process);
 
 }  // namespace unmask::cluster

@@ -22,7 +22,7 @@ std::string describe_choice(const ExchangeOptions& options) {
   while (next_block_capacity(most + 1, 1, options) > 0 && most < (1 << 20)) {
     ++most;
   }
-  return format("rows travel by all-gather where no rank has more than {}, else directly", most);
+  return most == 0 ? "rows travel directly" : format("rows travel by all-gather where no rank has more than {}, else directly", most);
 }
 
 std::unique_ptr<Exchange> make_exchange(Communicator& comm, const cluster::Placement& placement, ThreadTeam& team,

@@ -105,8 +105,10 @@ KernelCheck check_attention(const KernelFamily& family, std::int64_t keys, std::
   const auto v = random_values(keys * head_dim, 7);
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   std::vector<float> out(size(2 * head_dim));
+  AlignedBuffer<std::byte> workspace(family.attention_workspace == nullptr ? 0 : family.attention_workspace(keys, head_dim));
   family.attend({.q = q.data(), .q_stride = head_dim, .rows = 2, .k = k.data(), .v = v.data(), .kv_stride = head_dim,
-                 .num_keys = keys, .head_dim = head_dim, .scale = scale, .precision = precision, .out = out.data()});
+                 .num_keys = keys, .head_dim = head_dim, .scale = scale, .precision = precision, .out = out.data(),
+                 .out_stride = head_dim, .workspace = workspace.data()});
   KernelCheck c{format("attend {} keys of {}", keys, head_dim), 0, kEpsilon * static_cast<double>(4 * (keys + head_dim) + 64)};
   if (precision == Precision::kBfloat16) {
     c.what += " in bf16";
@@ -206,7 +208,7 @@ std::vector<KernelCheck> check_kernels(const KernelFamily& family) {
     checks.push_back(check_silu(family, cols));
     checks.push_back(check_summary(family, cols));
   }
-  for (const std::int64_t keys : {1, 63, 64, 65, 200}) {
+  for (const std::int64_t keys : {1, 63, 64, 65, 200, 256, 257, 530}) {
     for (const std::int64_t head_dim : {16, 22, 128}) {
       checks.push_back(check_attention(family, keys, head_dim, Precision::kFloat32));
       checks.push_back(check_attention(family, keys, head_dim, Precision::kBfloat16));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -40,6 +41,21 @@ struct NormProblem {
   std::int64_t y_stride;
 };
 
+/// One head of some rows on its way from projection to attention: RMSNorm, rotation to the row's position (RoPE, the halves of the
+/// head in pairs: (a, b) -> (a cos - b sin, b cos + a sin)), rounding.
+struct HeadProblem {
+  const float* x;             ///< [rows, dim], stride x_stride
+  std::int64_t x_stride;
+  std::int64_t rows, dim;
+  const float* norm;          ///< [dim]; null: none
+  float eps;
+  const float *cos, *sin;     ///< [positions, dim / 2]; null: no rotation
+  const std::int64_t* positions;  ///< [rows]
+  Precision precision;
+  float* y;                   ///< [rows, dim]; or null, and then
+  bfloat16* y16;              ///< the same in bfloat16, to which the precision has rounded
+};
+
 /// Bidirectional attention of some query rows of one head over all keys of its sequence.
 struct AttentionProblem {
   const float* q;         ///< [rows, head_dim], stride q_stride
@@ -54,7 +70,9 @@ struct AttentionProblem {
   std::int64_t head_dim;
   float scale;
   Precision precision;    ///< of the output
-  float* out;             ///< [rows, head_dim], stride q_stride
+  float* out;             ///< [rows, head_dim], stride out_stride
+  std::int64_t out_stride;
+  std::byte* workspace = nullptr;  ///< [attention_workspace()], aligned to 64 bytes
 };
 
 /// What one tile of the vocabulary says of one row: enough to find the best token and its probability.
@@ -114,13 +132,14 @@ struct PanelGateUpProblem {
   std::int64_t first_panel;   ///< of h
 };
 
-/// slots[picked[r].slot, n] += round(picked[r].weight * sum over k of x[r, k] * w[n, k]).
+/// slots[picked[r].slot, n] += round(picked[r].weight * sum over k of x[r, k] * w[n, k]); a row that begins its slot adds to zero.
 struct PanelAddProblem {
   PanelWalk walk;
   const bfloat16* w;
   const bfloat16* next_w;
   std::int64_t num_outputs;
   const cluster::Assignment* picked;  ///< one per row
+  const std::uint8_t* begins;         ///< one per row: not 0 where nobody has written to the slot before; null: nowhere
   float* slots;                       ///< slots[slot * stride + n]
   std::int64_t slots_stride;
 };
@@ -163,7 +182,10 @@ struct KernelFamily {
   const PanelKernels* panels;  ///< null: weights stay in rows; else those of large products are packed (Matrix::pack)
   void (*gemm)(const GemmProblem&);  ///< of weights in rows
   void (*rms_norm)(const NormProblem&);
+  void (*prepare_head)(const HeadProblem&);
   void (*attend)(const AttentionProblem&);
+  /// Bytes in which attend() packs so many keys and their values; null: it needs none.
+  std::int64_t (*attention_workspace)(std::int64_t num_keys, std::int64_t head_dim);
   /// h[i] = round(gate[i] / (1 + exp(-gate[i])) * up[i]) for i < count.
   void (*silu_multiply)(const float* gate, const float* up, std::int64_t count, Precision precision, float* h);
   /// Softmax over each row of x [rows, cols] (no padding), in place.

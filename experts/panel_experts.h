@@ -10,7 +10,8 @@
 
 namespace unmask::experts {
 
-/// The grouped expert product for weights in panels. Experts are worked on side by side, in two steps:
+/// The grouped expert product for weights in panels. Experts are worked on side by side, as many at a time as keep h and the
+/// slots of their rows near the processor, in two steps:
 ///
 ///   1. task = (expert, some panels of gate and up):   rows --gather--> x --gate, up, silu--> h
 ///   2. task = some panels of every expert's down:     h --down, weight--> += slots, ascending by expert
@@ -27,9 +28,9 @@ class PanelExperts {
   struct Busy {
     const Expert* expert;
     std::span<const cluster::Assignment> picked;
+    const std::uint8_t* begins;  ///< by picked row: not 0 where it is the first of its slot
     bfloat16* h;  ///< row tiles [picked rows, width]
     bfloat16* x;  ///< row tiles [picked rows, hidden], where they are gathered once for all tasks; else null
-    std::int64_t first_tile;
   };
   /// Some panels of one expert's gate and up.
   struct Task {
@@ -43,19 +44,24 @@ class PanelExperts {
     AlignedBuffer<bfloat16> expanded;  ///< panels of quantised weights on their way to the kernel
     bfloat16* expanded_of(const Matrix& m);
   };
-  struct Slots {
-    std::int64_t begin, end;  ///< those that nobody has written to
-    float* values;            ///< [all slots, hidden]
+  struct Panels {
+    std::int64_t begin, end;
   };
 
+  static bool has_many_rows(std::span<const Busy> batch);
   void list_busy(const ExpertWeights& experts, const cluster::ExpertWork& work);
-  void list_tasks(int num_threads);
-  void gather_once(const Compute& compute, const cluster::ExpertWork& work, const PanelKernels& kernels);
+  void find_beginnings(std::int64_t hidden, const cluster::ExpertWork& work, float* slots);
+  std::span<Busy> take_batch(std::span<Busy>& rest);
+  void list_tasks(std::span<const Busy> batch, int num_threads);
+  void gather_once(const Compute& compute, std::span<Busy> batch, const cluster::ExpertWork& work, const PanelKernels& kernels);
+  void run_batch(const Compute& compute, std::span<Busy> batch, std::int64_t hidden, const cluster::ExpertWork& work, float* slots);
   void gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels, Workspace& mine);
-  void add_down(std::int64_t panel_begin, std::int64_t panel_end, const PanelKernels& kernels, Slots to, Workspace& mine) const;
+  static void add_down(std::span<const Busy> batch, const Panels& panels, const PanelKernels& kernels, float* slots, Workspace& mine);
 
   std::vector<Busy> busy_;  ///< ascending by expert
   std::vector<Task> tasks_;
+  std::vector<std::uint8_t> begins_;  ///< by assignment
+  std::vector<std::uint8_t> begun_;   ///< by new slot
   AlignedBuffer<bfloat16> h_;
   AlignedBuffer<bfloat16> gathered_;
   std::vector<Workspace> mine_;  ///< by thread

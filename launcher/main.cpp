@@ -33,12 +33,14 @@ ExitCode run_command(const Job& job) {
       return run_batch(job);
     case Command::kBench:
       return run_bench(job);
+    case Command::kPack:
+      return run_pack(job);
     case Command::kTokenize:
       return job.comm.is_root() ? run_tokenize(job) : ExitCode::kDone;
     case Command::kDetokenize:
       return job.comm.is_root() ? run_detokenize(job) : ExitCode::kDone;
     case Command::kInfo:
-      return job.comm.is_root() ? run_info(job) : ExitCode::kDone;
+      return run_info(job);
   }
   return ExitCode::kUsage;
 }
@@ -167,7 +169,8 @@ int run_invocation(comm::Communicator& world, cluster::Guard& guard, const Start
 int run(comm::mpi::Session& session, cluster::Guard& guard, const std::vector<std::string>& arguments) {
   const comm::Deadline early = early_deadline(arguments);
   const auto world = session.world(early, &guard.record(0));
-  guard.set_limit(limit_of(early));
+  guard.record(0).wait_for("");
+  guard.set_limits(limits_of(early));
   Startup startup;
   int code = run_part(*world, guard, [&] {
     startup = start_up(*world, arguments, Output([&] { world->works(); }));
@@ -176,10 +179,10 @@ int run(comm::mpi::Session& session, cluster::Guard& guard, const std::vector<st
   if (startup.ended) {
     code = static_cast<int>(*startup.ended);
   } else if (code == 0) {
-    guard.set_limit(limit_of(startup.invocation));
+    guard.set_limits(limits_of(deadline_of(startup.invocation)));
     code = run_invocation(*world, guard, startup);
   }
-  guard.set_limit(limit_at_the_ends(early));
+  guard.set_limits(limits_at_end(early));
   return code;
 }
 
@@ -192,7 +195,8 @@ int main(int argc, char** argv) {
   launcher::hold_standard_descriptors();
   launcher::ignore_broken_pipes();
   try {
-    cluster::Guard guard(launcher::limit_at_the_ends(launcher::early_deadline(arguments)));
+    cluster::Guard guard(launcher::limits_at_start(launcher::early_deadline(arguments)));
+    guard.record(0).wait_for("in MPI_Init, for ranks that have not come");
     launcher::install_signal_handlers(guard.state());
     if (!arguments.empty() && arguments.front() == "batch") {
       launcher::install_stop_signals(guard.state());

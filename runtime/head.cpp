@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kTile = 256;  // tokens: 1 MiB of weights at 2,048 inputs
 constexpr std::int64_t kTilesPerGroup = ExpectationGroup::kMostTokens / kTile;
 constexpr std::int64_t kTilesPerTask = 5 * kTilesPerGroup;  // where embeddings are summed: 31 tasks at 157,184 tokens
-constexpr std::int64_t kRowsAtOnce = 64;
+constexpr std::int64_t kRowsAtOnce = 128;  // beside a tile of weights in a second cache
 constexpr std::int64_t kMostExpected = 256;  // rows whose embeddings are summed together: 64 MiB at 2,048 inputs and 31 tasks
 constexpr std::int64_t kNowhere = -1;
 
@@ -74,6 +74,7 @@ struct Head::Pass {
   AlignedBuffer<float> expected_values = {};          ///< [tasks, num_expected, hidden]
   std::vector<ExpectedEmbeddings> expected = {};      ///< [tasks]
   std::vector<ExpectationGroup> groups = {};          ///< [threads]
+  experts::PieceBuffers buffers = {};                 ///< [threads]: logits of some rows and a tile
 
   std::int64_t num_rows() const { return static_cast<std::int64_t>(queries.size()); }
   /// Tiles that a task takes one after the other. Fixed, as the sums of expected embeddings are made task by task.
@@ -84,8 +85,9 @@ struct Head::Pass {
 
   void prepare();
   void run();
-  void run_groups(const experts::LinearInput& input, std::int64_t task, ExpectationGroup& group);
-  void run_tile(const experts::LinearInput& input, std::int64_t tile, ExpectationGroup* group);
+  /// The tiles of a task, on the thread `member`.
+  void run_groups(const experts::LinearInput& input, std::int64_t task, int member);
+  void run_tile(const experts::LinearInput& input, std::int64_t tile, int member);
   void reduce(std::int64_t row, std::int64_t tile, std::span<const float> logits, ExpectationGroup* group);
   void merge_tiles(std::int64_t row);
 };
@@ -97,6 +99,10 @@ void Head::Pass::prepare() {
   }
   tiles.resize(size(num_rows() * num_tiles));
   samples.resize(std::any_of(queries.begin(), queries.end(), [](const auto& q) { return q.noise.has_value(); }) ? tiles.size() : 0);
+  buffers.resize(size(head.compute_.team->size()));
+  for (auto& buffer : buffers) {
+    buffer.grow(std::min(num_rows(), kRowsAtOnce) * kTile);
+  }
   const std::int64_t each = num_expected * head.embedding_.cols();
   expected_values.grow(num_tasks() * each);
   for (std::int64_t task = 0; num_expected > 0 && task < num_tasks(); ++task) {
@@ -111,34 +117,37 @@ void Head::Pass::run() {
   const experts::LinearInput input(head.compute_, rows.data(), num_rows(), head.weight_);
   head.compute_.team->for_each_on(num_tasks(), [&](std::int64_t task, int member) {
     if (num_expected > 0) {
-      run_groups(input, task, groups[static_cast<std::size_t>(member)]);
+      run_groups(input, task, member);
     } else {
-      run_tile(input, task, nullptr);
+      run_tile(input, task, member);
     }
   });
   head.compute_.team->for_each(num_rows(), [&](std::int64_t row) { merge_tiles(row); });
 }
 
-void Head::Pass::run_groups(const experts::LinearInput& input, std::int64_t task, ExpectationGroup& group) {
+void Head::Pass::run_groups(const experts::LinearInput& input, std::int64_t task, int member) {
+  ExpectationGroup& group = groups[size(member)];
   const std::int64_t end = std::min(num_tiles, (task + 1) * kTilesPerTask);
   for (std::int64_t first = task * kTilesPerTask; first < end; first += kTilesPerGroup) {
     const std::int64_t group_end = std::min(end, first + kTilesPerGroup);
     group.open(first * kTile, tile_end(group_end - 1) - first * kTile);
     for (std::int64_t tile = first; tile < group_end; ++tile) {
-      run_tile(input, tile, &group);
+      run_tile(input, tile, member);
     }
     group.close(expected[size(task)]);
   }
 }
 
-void Head::Pass::run_tile(const experts::LinearInput& input, std::int64_t tile, ExpectationGroup* group) {
+void Head::Pass::run_tile(const experts::LinearInput& input, std::int64_t tile, int member) {
   const std::int64_t begin = tile * kTile;
   const std::int64_t count = tile_end(tile) - begin;
-  std::vector<float> logits(size(kRowsAtOnce * count));
+  const std::int64_t next = (tile + head.compute_.team->size()) % num_tiles * kTile;  // if all threads take turns
+  ExpectationGroup* const group = groups.empty() ? nullptr : &groups[size(member)];
+  AlignedBuffer<float>& logits = buffers[size(member)];
   for (std::int64_t first = 0; first < num_rows(); first += kRowsAtOnce) {
     const std::int64_t end = std::min(num_rows(), first + kRowsAtOnce);
-    input.multiply({.row_begin = first, .row_end = end, .n_begin = begin, .n_end = begin + count, .y = logits.data(),
-                    .y_stride = count});
+    input.multiply(head.weight_, {.row_begin = first, .row_end = end, .n_begin = begin, .n_end = begin + count, .y = logits.data(),
+                                  .y_stride = count, .next = experts::LinearInput::weights_at(head.weight_, next)});
     for (std::int64_t row = first; row < end; ++row) {
       reduce(row, tile, {logits.data() + (row - first) * count, size(count)}, group);
     }

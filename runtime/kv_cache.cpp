@@ -41,47 +41,13 @@ std::unique_ptr<KvStore> KvPool::take(std::int64_t length) {
 }
 
 KvStore::KvStore(KvPool& pool, std::int64_t length)
-    : pool_(pool), length_(length), num_values_(length * values_per_position(pool.config_)) {
-  if (pool.precision_ == experts::Precision::kBfloat16) {
-    narrow_ = AlignedBuffer<bfloat16>(2 * num_values_);
-  } else {
-    wide_ = AlignedBuffer<float>(2 * num_values_);
-  }
-}
+    : pool_(pool),
+      length_(length),
+      all_({.precision = pool.precision_, .num_heads = pool.config_.num_layers * pool.config_.num_kv_heads, .length = length,
+            .head_dim = pool.config_.head_dim}) {}
 
 KvStore::~KvStore() { pool_.used_bytes_ -= pool_.bytes_for(length_); }
 
-std::int64_t KvStore::place(std::int64_t layer, std::int64_t kv_head, std::int64_t position) const {
-  const auto& config = pool_.config_;
-  return ((layer * config.num_kv_heads + kv_head) * length_ + position) * config.head_dim;
-}
-
-void KvStore::write(std::int64_t layer, std::int64_t position, const float* k, const float* v) {
-  const std::int64_t dim = pool_.config_.head_dim;
-  for (std::int64_t head = 0; head < pool_.config_.num_kv_heads; ++head, k += dim, v += dim) {
-    const std::int64_t at = place(layer, head, position);
-    if (narrow_.count() > 0) {
-      std::transform(k, k + dim, narrow_.data() + at, to_bfloat16);
-      std::transform(v, v + dim, narrow_.data() + num_values_ + at, to_bfloat16);
-    } else {
-      std::copy(k, k + dim, wide_.data() + at);
-      std::copy(v, v + dim, wide_.data() + num_values_ + at);
-    }
-  }
-}
-
-void KvStore::attach(const Part& part, experts::AttentionProblem& problem) const {
-  const std::int64_t at = place(part.layer, part.kv_head, part.begin);
-  problem.kv_stride = pool_.config_.head_dim;
-  problem.num_keys = part.length;
-  if (narrow_.count() > 0) {
-    problem.k = problem.v = nullptr;
-    problem.k16 = narrow_.data() + at;
-    problem.v16 = problem.k16 + num_values_;
-  } else {
-    problem.k = wide_.data() + at;
-    problem.v = problem.k + num_values_;
-  }
-}
+std::int64_t KvStore::head(std::int64_t layer, std::int64_t kv_head) const { return layer * pool_.config_.num_kv_heads + kv_head; }
 
 }  // namespace unmask::runtime

@@ -24,15 +24,4 @@ void Rope::prepare(std::int64_t count) {
   }
 }
 
-void Rope::rotate(float* x, std::int64_t position) const {
-  const float* cos = cos_.data() + position * half_;
-  const float* sin = sin_.data() + position * half_;
-  for (std::int64_t i = 0; i < half_; ++i) {
-    const float a = x[i];
-    const float b = x[half_ + i];
-    x[i] = a * cos[i] - b * sin[i];
-    x[half_ + i] = b * cos[i] + a * sin[i];
-  }
-}
-
 }  // namespace unmask::runtime

@@ -15,8 +15,9 @@ class Rope {
   /// Makes positions 0 .. count-1 known. Not thread-safe.
   void prepare(std::int64_t count);
 
-  /// Rotates x [head_dim] in place to its position, which must be prepared.
-  void rotate(float* x, std::int64_t position) const;
+  /// [positions, half] of those that are prepared, for experts::HeadProblem.
+  const float* cos() const { return cos_.data(); }
+  const float* sin() const { return sin_.data(); }
 
  private:
   std::int64_t half_;

@@ -8,12 +8,13 @@
 
 namespace unmask::runtime {
 
-/// The stages of a pass, in the order in which it reaches them.
-enum class Stage { kEmbedding, kNorms, kQkv, kHeads, kAttention, kOutput, kRouter, kExperts, kExchange, kResidual, kHead, kCount };
+/// The stages of a pass, in the order in which it reaches them. QKV: with QK norm, RoPE and the writing of keys and values; output:
+/// with the residual; router: with the norm before it.
+enum class Stage { kEmbedding, kNorms, kQkv, kAttention, kOutput, kRouter, kExperts, kExchange, kResidual, kHead, kCount };
 
 constexpr std::string_view name_of(Stage stage) {
-  constexpr std::string_view kNames[] = {"embedding", "norms",   "qkv",      "heads",    "attention", "output",
-                                         "router",    "experts", "exchange", "residual", "head"};
+  constexpr std::string_view kNames[] = {"embedding", "norms",    "qkv",      "attention", "output",
+                                         "router",    "experts", "exchange", "residual",  "head"};
   return kNames[static_cast<std::size_t>(stage)];
 }
 

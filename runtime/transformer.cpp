@@ -76,13 +76,9 @@ void Transformer::embed(const StepBatch& batch) {
 
 void Transformer::attention_layer(std::int64_t layer_index, const StepBatch& batch, std::span<const TokenRow> queries) {
   const LayerWeights& layer = weights_.layers[size(layer_index)];
-  rms_norm_rows(compute_, residual_.data(), batch.num_rows(), layer.input_norm, config_.rms_norm_eps, compute_.precision,
-                normed_.data());
-  mark(times_, Stage::kNorms);
-  attention_.run(compute_, layer, layer_index, batch, queries, normed_.data(), update_.data());
+  attention_.run(compute_, layer, layer_index, batch, queries, residual_.data());
   keep_residuals(queries);
-  experts::add_rows(compute_, update_.data(), static_cast<std::int64_t>(queries.size()), config_.hidden, residual_.data());
-  mark(times_, Stage::kResidual);
+  attention_.add_output(compute_, layer, residual_.data());
 }
 
 /// Moves these rows, which ascend, to the front.
@@ -97,16 +93,12 @@ void Transformer::keep_residuals(std::span<const TokenRow> rows) {
 
 comm::Vote Transformer::moe_layer(std::int64_t layer_index, std::int64_t rows, comm::Vote vote) {
   const LayerWeights& layer = weights_.layers[size(layer_index)];
-  rms_norm_rows(compute_, residual_.data(), rows, layer.post_attention_norm, config_.rms_norm_eps,
-                experts::Precision::kFloat32, normed_.data());
-  mark(times_, Stage::kNorms);
-  const cluster::Routing routing = router_.route(compute_, normed_.data(), rows, layer.router);  // sees unrounded rows
+  const experts::NormedRows normed{.x = residual_.data(), .rows = rows, .weight = layer.post_attention_norm, .eps = config_.rms_norm_eps};
+  const cluster::Routing routing = router_.route_normed(compute_, normed, layer.router, normed_.data());
   for (const ExpertId expert : routing.ids) {
     ++router_counts_[size(layer_index * config_.num_experts) + expert.at()];
   }
   mark(times_, Stage::kRouter);
-  experts::round_rows(compute_, normed_.data(), rows, config_.hidden);
-  mark(times_, Stage::kNorms);
   const auto values = size(rows * config_.hidden);
   const comm::Vote votes = exchange_.dispatch({normed_.data(), values}, routing, vote);
   for (std::int64_t chunk = 0; chunk < exchange_.num_chunks(); ++chunk) {
@@ -126,7 +118,8 @@ comm::Vote Transformer::moe_layer(std::int64_t layer_index, std::int64_t rows, c
 std::span<const float> Transformer::final_rows(const StepBatch& batch) {
   const auto rows = static_cast<std::int64_t>(batch.wanted.size());
   const auto precision = batch.guided.empty() ? compute_.precision : experts::Precision::kFloat32;
-  rms_norm_rows(compute_, residual_.data(), rows, weights_.final_norm, config_.rms_norm_eps, precision, normed_.data());
+  rms_norm_rows(compute_, {.x = residual_.data(), .rows = rows, .weight = weights_.final_norm, .eps = config_.rms_norm_eps}, precision,
+                normed_.data());
   if (batch.guided.empty()) {
     return {normed_.data(), size(rows * config_.hidden)};
   }

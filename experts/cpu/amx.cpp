@@ -20,6 +20,7 @@ namespace {
 #include "experts/cpu/amx_products.inc.h"
 #include "experts/cpu/amx_quantised.inc.h"
 #include "experts/cpu/amx_quantised_walk.inc.h"
+#include "experts/cpu/amx_attention_pack.inc.h"
 #include "experts/cpu/amx_attention.inc.h"
 
 bool has_amx_bf16() {
@@ -51,7 +52,7 @@ const KernelFamily& amx_family() {
   static const KernelFamily family = {
       .name = "amx", .needs = "AMX-BF16, AVX-512 F, BW, DQ, VL and BF16, and the system's leave to use tiles",
       .supported = supported, .panels = &panels, .gemm = gemm, .rms_norm = rms_norm,
-      .attend = attend_tiles, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
+      .prepare_head = prepare_head, .attend = attend_tiles, .attention_workspace = attention_workspace, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
       .summarise = summarise, .exponential = exponential_of, .inputs = Precision::kBfloat16};
   return family;
 }

@@ -1,211 +1,195 @@
 // SPDX-License-Identifier: Apache-2.0
 // Included inside an anonymous namespace by amx.cpp: attention with tiles and a running softmax.
 //
-// Keys in blocks of 64 from position 0, as in attention.inc.h. Scores are taken transposed, so that keys and queries need no
-// transposition and the softmax of 16 queries runs in the 16 lanes:
+// Per block of 256 keys, counted from position 0, and for 32 queries at a time (16 at the end):
 //
-//   scores [64 keys, 16 queries] = K [64, dim] * Q^T      P = exp(scores - top), bfloat16      O [16, dim] += P [16, 64] * V
+//   S [16 queries, 256 keys] = Q [16, dim] * K^T        P = 2^(S * scale * log2 e - top), bfloat16, where S was
+//   O [16, dim] += P [16, 256] * V
 //
-// Weights are rounded before they are summed too: what the rounding does to the numerator it does to the divisor.
+// `top` follows the largest score only where that is more than 2^8 above: O is scaled again once or twice instead of with each
+// block. All of it is a row's own affair. Weights are rounded before they are summed too: what the rounding does to the
+// numerator it does to the divisor.
 
 constexpr std::int64_t kMaxHeadDim = 256;
-constexpr std::int64_t kQueries = 16;
-constexpr std::int64_t kGroupsAtOnce = 4;  // groups of 16 queries that share a block of converted keys and values
-constexpr std::int64_t kHalfBlock = 32;    // keys of one tile of P
-
-/// A block of keys [4 of 16 keys][dim / 32][16][32] and values [2 of 32 keys][dim / 16][16 pairs][16][2].
-struct KeyBlock {
-  alignas(64) char k[4 * kMaxHeadDim / 32 * kTileBytes];
-  alignas(64) char v[2 * kMaxHeadDim / 16 * kTileBytes];
-  std::int64_t count;
-};
+constexpr std::int64_t kKeysAtOnce = 256;
+constexpr std::int64_t kKeyTilesAtOnce = kKeysAtOnce / kLanes;
+constexpr float kMostAboveTop = 8;  // as a power of two
 
 /// 16 queries on their way over the keys.
 struct QueryGroup {
-  alignas(64) char q[kMaxHeadDim / 32 * kTileBytes];  ///< [dim / 32][16 pairs][16 queries][2]
-  alignas(64) float o[kMaxHeadDim / 16][256];         ///< [dim / 16][16 queries][16]
-  Vec top, total;
+  alignas(64) char q[kMaxHeadDim / 32 * kTileBytes];
+  alignas(64) float s[kKeyTilesAtOnce][256];    ///< [keys / 16][16 queries][16 keys]; weights of 32 keys in every second tile
+  alignas(64) float o[kMaxHeadDim / 16][256];   ///< [dim / 16][16 queries][16]
+  alignas(64) float total[16][16];              ///< [queries]: lanes to be added
+  float top[16];                                ///< [queries], as a power of two
+  std::int64_t rows;
 };
 
-inline __m512 load_masked(const float* row, std::int64_t at, std::int64_t count) {
-  const std::int64_t left = count - at;
-  const auto mask = static_cast<__mmask16>(left >= kLanes ? 0xffff : left <= 0 ? 0 : (1 << left) - 1);
-  return _mm512_maskz_loadu_ps(mask, row + at);
-}
-
-/// The same of keys and values that are stored in bfloat16.
-inline __m512 load_masked(const bfloat16* row, std::int64_t at, std::int64_t count) {
-  const std::int64_t left = count - at;
-  const auto mask = static_cast<__mmask16>(left >= kLanes ? 0xffff : left <= 0 ? 0 : (1 << left) - 1);
-  const __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, row + at)), 16);
-  return _mm512_castsi512_ps(wide);
-}
-
-/// 16 pairs (low[i], high[i]) of bfloat16.
-inline __m512i pairs_of(__m512 low, __m512 high) {
-  const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20,
-                                         4, 19, 3, 18, 2, 17, 1, 16, 0);
-  __m512i bits;
-  __builtin_memcpy(&bits, &both, sizeof bits);
-  return _mm512_permutexvar_epi16(order, bits);
-}
-
-/// Transposes 16 x 16 words of 32 bits.
-inline void transpose(__m512i (&r)[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    const __m512i a = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
-    const __m512i b = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
-    const __m512i c = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
-    const __m512i d = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
-    t[i] = _mm512_shuffle_i32x4(a, b, 0x88);
-    t[8 + i] = _mm512_shuffle_i32x4(a, b, 0xdd);
-    t[4 + i] = _mm512_shuffle_i32x4(c, d, 0x88);
-    t[12 + i] = _mm512_shuffle_i32x4(c, d, 0xdd);
-  }
-  for (int i = 0; i < 16; ++i) {
-    r[i] = t[i];
-  }
-}
-
-template <class Stored>
-inline void load_block(const AttentionProblem& a, const Stored* keys, const Stored* values, std::int64_t first, KeyBlock& block) {
-  const std::int64_t num_tiles = up_to(a.head_dim, 32);
-  block.count = a.num_keys - first < kKeyBlock ? a.num_keys - first : kKeyBlock;
-  for (std::int64_t j = 0; j < kKeyBlock; j += 2) {
-    // Keys past the end are zero: their weights become zero, and zero times anything stored must not be a NaN.
-    const std::int64_t dims = j < block.count ? a.head_dim : 0;
-    const std::int64_t dims_of_next = j + 1 < block.count ? a.head_dim : 0;
-    const std::int64_t row = j < block.count ? first + j : first;
-    const Stored* k = keys + row * a.kv_stride;
-    const Stored* v = values + row * a.kv_stride;
-    const std::int64_t step = dims_of_next > 0 ? a.kv_stride : 0;
-    for (std::int64_t d = 0; d < num_tiles * 32; d += 32) {
-      char* tile = block.k + ((j / 16 * num_tiles + d / 32) * kTileBytes) + j % 16 * kLineBytes;
-      const __m512bh even = _mm512_cvtne2ps_pbh(load_masked(k, d + 16, dims), load_masked(k, d, dims));
-      const __m512bh odd = _mm512_cvtne2ps_pbh(load_masked(k + step, d + 16, dims_of_next), load_masked(k + step, d, dims_of_next));
-      __builtin_memcpy(tile, &even, sizeof even);
-      __builtin_memcpy(tile + kLineBytes, &odd, sizeof odd);
-    }
-    for (std::int64_t d = 0; d < num_tiles * 32; d += 16) {
-      char* tile = block.v + (j / kHalfBlock * num_tiles * 2 + d / 16) * kTileBytes;
-      const __m512i both = pairs_of(load_masked(v, d, dims), load_masked(v + step, d, dims_of_next));
-      _mm512_store_si512(tile + j % kHalfBlock / 2 * kLineBytes, both);
+inline void load_queries(const AttentionProblem& a, std::int64_t first, std::int64_t dim_tiles, QueryGroup& group) {
+  group.rows = a.rows - first < kBlockRows ? a.rows - first : kBlockRows;
+  for (std::int64_t tile = 0; tile < dim_tiles; ++tile) {
+    for (std::int64_t r = 0; r < kBlockRows; ++r) {
+      const std::int64_t dims = r < group.rows ? a.head_dim : 0;
+      _mm512_store_si512(group.q + tile * kTileBytes + r * kLineBytes, load_line(a.q + (dims > 0 ? first + r : 0) * a.q_stride, tile * 32, dims));
     }
   }
-}
-
-inline void load_queries(const AttentionProblem& a, std::int64_t first, QueryGroup& group) {
-  const std::int64_t num_tiles = up_to(a.head_dim, 32);
-  for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
-    __m512i lines[kQueries];
-    for (std::int64_t r = 0; r < kQueries; ++r) {
-      const std::int64_t dims = first + r < a.rows ? a.head_dim : 0;
-      const float* q = a.q + (dims > 0 ? first + r : 0) * a.q_stride;
-      const __m512bh both = _mm512_cvtne2ps_pbh(load_masked(q, tile * 32 + 16, dims), load_masked(q, tile * 32, dims));
-      __builtin_memcpy(&lines[r], &both, sizeof both);
-    }
-    transpose(lines);
-    __builtin_memcpy(group.q + tile * kTileBytes, lines, sizeof lines);
+  __builtin_memset(group.o, 0, static_cast<std::size_t>(2 * dim_tiles) * sizeof group.o[0]);
+  __builtin_memset(group.total, 0, sizeof group.total);
+  for (float& top : group.top) {
+    top = -__builtin_inff();
   }
-  __builtin_memset(group.o, 0, sizeof group.o);
-  group.top = broadcast(-__builtin_inff());
-  group.total = broadcast(0.0F);
 }
 
-inline void score(const KeyBlock& block, const QueryGroup& group, std::int64_t num_tiles, float* scores) {
+/// Scores of R groups for two tiles of keys.
+template <std::size_t R>
+inline void score(const char* keys, std::int64_t dim_tiles, std::int64_t at, QueryGroup* groups) {
   clear_sums();
-  for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
-    const char* k = block.k + tile * kTileBytes;
-    const std::int64_t stride = num_tiles * kTileBytes;
-    tile_load<6>(group.q + tile * kTileBytes);
-    tile_load<4>(k);
+  for (std::int64_t tile = 0; tile < dim_tiles; ++tile) {
+    tile_stream<6>(keys + tile * kTileBytes);
+    tile_load<4>(groups[0].q + tile * kTileBytes);
     tile_dot<0, 4, 6>();
-    tile_load<5>(k + stride);
-    tile_dot<1, 5, 6>();
-    tile_load<4>(k + 2 * stride);
-    tile_dot<2, 4, 6>();
-    tile_load<5>(k + 3 * stride);
-    tile_dot<3, 5, 6>();
+    tile_stream<7>(keys + (dim_tiles + tile) * kTileBytes);
+    tile_dot<1, 4, 7>();
+    if constexpr (R == 2) {
+      tile_load<5>(groups[1].q + tile * kTileBytes);
+      tile_dot<2, 5, 6>();
+      tile_dot<3, 5, 7>();
+    }
   }
-  tile_store<0>(scores);
-  tile_store<1>(scores + 256);
-  tile_store<2>(scores + 512);
-  tile_store<3>(scores + 768);
+  tile_store<0>(groups[0].s[at]);
+  tile_store<1>(groups[0].s[at + 1]);
+  if constexpr (R == 2) {
+    tile_store<2>(groups[1].s[at]);
+    tile_store<3>(groups[1].s[at + 1]);
+  }
 }
 
-/// Scores [64, 16] to weights, two tiles [16, 32]; returns by what the sums so far must be multiplied.
-inline Vec weigh(const float* scores, std::int64_t count, float scale, QueryGroup& group, char* weights) {
-  const Vec factor = broadcast(scale);
-  Vec top = group.top;
-  for (std::int64_t j = 0; j < count; ++j) {
-    top = larger(load(scores + j * kLanes) * factor, top);
-  }
-  const Vec correction = exponential(group.top - top);
-  Vec total = broadcast(0.0F);
-  for (std::int64_t half = 0; half < 2; ++half) {
-    __m512i lines[16];
-    for (std::int64_t pair = 0; pair < 16; ++pair) {
-      const std::int64_t j = half * kHalfBlock + pair * 2;
-      const auto weight = [&](std::int64_t key) {
-        return key < count ? exponential(load(scores + key * kLanes) * factor - top).part[0] : Native{};
-      };
-      lines[pair] = pairs_of(weight(j), weight(j + 1));
-      const __m512 low = _mm512_castsi512_ps(_mm512_slli_epi32(lines[pair], 16));
-      const __m512 high = _mm512_castsi512_ps(_mm512_and_si512(lines[pair], _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
-      total.part[0] = _mm512_add_ps(_mm512_add_ps(total.part[0], low), high);
-    }
-    transpose(lines);
-    __builtin_memcpy(weights + half * kTileBytes, lines, sizeof lines);
-  }
-  group.total = group.total * correction + total;
-  group.top = top;
-  return correction;
+/// 2^x for x <= 0 or little more, to within 3e-6 (a weight keeps 8 bits), 2^-126 for all that is less; NaN stays. 2^f on [0, 1)
+/// by the polynomial of degree 4 with the least relative error.
+inline __m512 power_of_two(__m512 x) {
+  x = _mm512_max_ps(_mm512_set1_ps(-126.0F), x);  // the second where one is not a number
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m512 p = _mm512_set1_ps(1.35341720e-2F);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.20114646e-2F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.41442745e-1F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93003840e-1F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.00000259F));
+  return _mm512_scalef_ps(p, x);
 }
 
-inline void add_values(const KeyBlock& block, const char* weights, const float* correction, std::int64_t num_tiles,
-                       QueryGroup& group) {
-  for (std::int64_t d = 0; d < 2 * num_tiles; d += 2) {
-    for (std::int64_t r = 0; r < kQueries; ++r) {
-      const Vec c = broadcast(correction[r]);
-      store(load(group.o[d] + r * kLanes) * c, group.o[d] + r * kLanes);
-      store(load(group.o[d + 1] + r * kLanes) * c, group.o[d + 1] + r * kLanes);
+/// Brings what was gathered for a query to another top.
+inline void move_top(QueryGroup& group, std::int64_t row, float top, std::int64_t dim_tiles) {
+  const __m512 correction = power_of_two(_mm512_set1_ps(group.top[row] - top));
+  for (std::int64_t d = 0; d < 2 * dim_tiles; ++d) {
+    float* o = group.o[d] + row * kLanes;
+    _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), correction));
+  }
+  _mm512_store_ps(group.total[row], _mm512_mul_ps(_mm512_load_ps(group.total[row]), correction));
+  group.top[row] = top;
+}
+
+/// Scores of `count` keys to weights, and to zero up to a multiple of 32.
+inline void weigh(QueryGroup& group, std::int64_t count, float factor, std::int64_t dim_tiles) {
+  const std::int64_t num_pairs = up_to(count, kKeysPerPair);
+  const __m512 none = _mm512_set1_ps(-__builtin_inff());
+  const __mmask32 last = mask_of(count - (num_pairs - 1) * kKeysPerPair);
+  const __m512bh ones = _mm512_cvtne2ps_pbh(_mm512_set1_ps(1.0F), _mm512_set1_ps(1.0F));
+  for (std::int64_t row = 0; row < group.rows; ++row) {
+    float* s = group.s[0] + row * kLanes;
+    __m512 most = none, most_high = none;
+    for (std::int64_t pair = 0; pair + 1 < num_pairs; ++pair) {
+      most = _mm512_max_ps(_mm512_load_ps(s + pair * 512), most);
+      most_high = _mm512_max_ps(_mm512_load_ps(s + pair * 512 + 256), most_high);
     }
-    tile_load<0>(reinterpret_cast<const char*>(group.o[d]));
-    tile_load<1>(reinterpret_cast<const char*>(group.o[d + 1]));
-    for (std::int64_t half = 0; half < 2; ++half) {
-      const char* v = block.v + (half * num_tiles * 2 + d) * kTileBytes;
-      tile_load<4>(weights + half * kTileBytes);
-      tile_load<6>(v);
+    float* end = s + (num_pairs - 1) * 512;
+    most = _mm512_mask_max_ps(most, static_cast<__mmask16>(last), _mm512_load_ps(end), most);
+    most = _mm512_mask_max_ps(most, static_cast<__mmask16>(last >> 16), _mm512_load_ps(end + 256), most);
+    const float top = _mm512_reduce_max_ps(_mm512_max_ps(most, most_high)) * factor;
+    if (top > group.top[row] + kMostAboveTop || group.top[row] == -__builtin_inff()) {
+      move_top(group, row, top, dim_tiles);
+    }
+    const __m512 scale = _mm512_set1_ps(factor);
+    const __m512 shift = _mm512_set1_ps(group.top[row]);
+    __m512 total = _mm512_load_ps(group.total[row]);
+    for (std::int64_t pair = 0; pair < num_pairs; ++pair) {
+      float* at = s + pair * 512;
+      const __m512 low = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(at), scale, shift));
+      const __m512 high = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(at + 256), scale, shift));
+      const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+      __m512i bits;
+      __builtin_memcpy(&bits, &both, sizeof bits);
+      bits = _mm512_maskz_mov_epi16(pair + 1 < num_pairs ? 0xffffffffU : last, bits);
+      _mm512_store_si512(at, bits);
+      __m512bh weights;
+      __builtin_memcpy(&weights, &bits, sizeof weights);
+      total = _mm512_dpbf16_ps(total, weights, ones);
+    }
+    _mm512_store_ps(group.total[row], total);
+  }
+}
+
+/// O += P * V of R groups and the values of `num_pairs` tiles.
+template <std::size_t R>
+inline void add_values(const char* values, std::int64_t num_pairs, std::int64_t dim_tiles, QueryGroup* groups) {
+  for (std::int64_t d = 0; d < 2 * dim_tiles; d += 2) {
+    tile_load<0>(reinterpret_cast<const char*>(groups[0].o[d]));
+    tile_load<1>(reinterpret_cast<const char*>(groups[0].o[d + 1]));
+    if constexpr (R == 2) {
+      tile_load<2>(reinterpret_cast<const char*>(groups[1].o[d]));
+      tile_load<3>(reinterpret_cast<const char*>(groups[1].o[d + 1]));
+    }
+    for (std::int64_t pair = 0; pair < num_pairs; ++pair) {
+      const char* v = values + (pair * 2 * dim_tiles + d) * kTileBytes;
+      tile_stream<6>(v);
+      tile_load<4>(reinterpret_cast<const char*>(groups[0].s[2 * pair]));
       tile_dot<0, 4, 6>();
-      tile_load<7>(v + kTileBytes);
+      tile_stream<7>(v + kTileBytes);
       tile_dot<1, 4, 7>();
+      if constexpr (R == 2) {
+        tile_load<5>(reinterpret_cast<const char*>(groups[1].s[2 * pair]));
+        tile_dot<2, 5, 6>();
+        tile_dot<3, 5, 7>();
+      }
     }
-    tile_store<0>(group.o[d]);
-    tile_store<1>(group.o[d + 1]);
+    tile_store<0>(groups[0].o[d]);
+    tile_store<1>(groups[0].o[d + 1]);
+    if constexpr (R == 2) {
+      tile_store<2>(groups[1].o[d]);
+      tile_store<3>(groups[1].o[d + 1]);
+    }
   }
 }
 
 inline void write_out(const AttentionProblem& a, std::int64_t first, const QueryGroup& group) {
-  float total[kLanes];
-  store(group.total, total);
-  for (std::int64_t r = 0; r < kQueries && first + r < a.rows; ++r) {
+  for (std::int64_t r = 0; r < group.rows; ++r) {
+    const Vec total = broadcast(sum(load(group.total[r])));
     for (std::int64_t d = 0; d < a.head_dim; d += kLanes) {
-      const std::int64_t count = a.head_dim - d < kLanes ? a.head_dim - d : kLanes;
-      const Vec o = rounded(load(group.o[d / kLanes] + r * kLanes) / broadcast(total[r]), a.precision);
-      store_some(o, a.out + (first + r) * a.q_stride + d, count);
+      const Vec o = rounded(load(group.o[d / kLanes] + r * kLanes) / total, a.precision);
+      float* out = a.out + (first + r) * a.out_stride + d;
+      _mm512_mask_storeu_ps(out, static_cast<__mmask16>(mask_of(a.head_dim - d)), o.part[0]);
     }
+  }
+}
+
+template <std::size_t R>
+inline void attend_groups(const AttentionProblem& a, const PackedKeys& keys, std::int64_t first, QueryGroup* groups) {
+  const float factor = a.scale * 1.44269504F;
+  for (std::size_t g = 0; g < R; ++g) {
+    load_queries(a, first + static_cast<std::int64_t>(g) * kBlockRows, keys.dim_tiles, groups[g]);
+  }
+  for (std::int64_t begin = 0; begin < a.num_keys; begin += kKeysAtOnce) {
+    const std::int64_t count = a.num_keys - begin < kKeysAtOnce ? a.num_keys - begin : kKeysAtOnce;
+    const std::int64_t num_pairs = up_to(count, kKeysPerPair);
+    for (std::int64_t pair = 0; pair < num_pairs; ++pair) {
+      score<R>(keys.key_tiles(begin / kLanes + 2 * pair), keys.dim_tiles, 2 * pair, groups);
+    }
+    for (std::size_t g = 0; g < R; ++g) {
+      weigh(groups[g], count, factor, keys.dim_tiles);
+    }
+    add_values<R>(keys.value_tiles(begin / kKeysPerPair), num_pairs, keys.dim_tiles, groups);
+  }
+  for (std::size_t g = 0; g < R; ++g) {
+    write_out(a, first + static_cast<std::int64_t>(g) * kBlockRows, groups[g]);
   }
 }
 
@@ -214,32 +198,13 @@ void attend_tiles(const AttentionProblem& a) {
     return attend(a);
   }
   const TileScope tiles;
-  const std::int64_t num_tiles = up_to(a.head_dim, 32);
-  KeyBlock block;
-  QueryGroup groups[kGroupsAtOnce];
-  for (std::int64_t first = 0; first < a.rows; first += kGroupsAtOnce * kQueries) {
-    const std::int64_t left = up_to(a.rows - first, kQueries);
-    const std::int64_t num_groups = left < kGroupsAtOnce ? left : kGroupsAtOnce;
-    for (std::int64_t g = 0; g < num_groups; ++g) {
-      load_queries(a, first + g * kQueries, groups[g]);
-    }
-    for (std::int64_t begin = 0; begin < a.num_keys; begin += kKeyBlock) {
-      if (a.k != nullptr) {
-        load_block(a, a.k, a.v, begin, block);
-      } else {
-        load_block(a, a.k16, a.v16, begin, block);
-      }
-      for (std::int64_t g = 0; g < num_groups; ++g) {
-        alignas(64) float scores[kKeyBlock * kLanes];
-        alignas(64) char weights[2 * kTileBytes];
-        float correction[kLanes];
-        score(block, groups[g], num_tiles, scores);
-        store(weigh(scores, block.count, a.scale, groups[g], weights), correction);
-        add_values(block, weights, correction, num_tiles, groups[g]);
-      }
-    }
-    for (std::int64_t g = 0; g < num_groups; ++g) {
-      write_out(a, first + g * kQueries, groups[g]);
+  const PackedKeys keys = pack(a);
+  QueryGroup groups[2];
+  for (std::int64_t first = 0; first < a.rows; first += 2 * kBlockRows) {
+    if (a.rows - first > kBlockRows) {
+      attend_groups<2>(a, keys, first, groups);
+    } else {
+      attend_groups<1>(a, keys, first, groups);
     }
   }
 }

@@ -43,93 +43,114 @@ struct TwoMatrices {
   }
 };
 
-/// Where a line of 16 sums lies: which of the sums, and in the result.
-struct Line {
-  std::size_t square;
-  std::int64_t in_square;
-  std::int64_t row, output;
-  __mmask16 mask;  ///< none: past the end
+/// Row `number` of a pass: which row of the product it is, and its sums, one line of 16 for each of the N panels.
+template <std::size_t N>
+struct PassRow {
+  PassRow(const Place& place, std::int64_t number)
+      : row(place.block * kBlockRows + number),
+        first_panel(place.group * static_cast<std::int64_t>(N)),
+        first_square_(static_cast<std::size_t>(number / kBlockRows) * N),
+        in_square_(number % kBlockRows * kLanes) {}
+
+  const float* line(const Sums& sums, std::size_t n) const { return sums.square[first_square_ + n] + in_square_; }
+
+  std::int64_t row;
+  std::int64_t first_panel;
+
+ private:
+  std::size_t first_square_;
+  std::int64_t in_square_;
 };
 
-template <std::size_t N>
-inline Line find_line(const PanelWalk& w, const Place& place, std::int64_t number, std::int64_t num_outputs) {
-  constexpr auto kSquares = static_cast<std::int64_t>(N);
-  const std::int64_t square = number / kLanes;
-  Line line{.square = static_cast<std::size_t>(square),
-            .in_square = number % kLanes,
-            .row = (place.block + square / kSquares) * kBlockRows + number % kLanes,
-            .output = (place.group * kSquares + square % kSquares) * kLanes,
-            .mask = 0};
-  const std::int64_t left = line.row < w.rows ? num_outputs - line.output : 0;
-  line.mask = static_cast<__mmask16>(left >= kLanes ? 0xffff : left <= 0 ? 0 : (1 << left) - 1);
-  return line;
+/// Which of the 16 outputs of a panel exist.
+inline __mmask16 outputs_of(std::int64_t panel, std::int64_t num_outputs) {
+  const std::int64_t left = num_outputs - panel * kLanes;
+  return static_cast<__mmask16>(left >= kLanes ? 0xffff : left <= 0 ? 0 : (1 << left) - 1);
 }
-inline __m512 sums_of(const Line& line, const Sums& sums) {
-  return _mm512_load_ps(sums.square[line.square] + line.in_square * kLanes);
+
+/// Lines [0, N) from `at` on, asked for; those behind the last output are those of somebody else, and do no harm.
+template <std::size_t N>
+inline void expect_lines(const float* at) {
+  for (std::size_t n = 0; n < N; ++n) {
+    _mm_prefetch(at + n * kLanes, _MM_HINT_T0);
+  }
 }
 
 struct StoreSums {
-  static constexpr std::int64_t kSquaresPerLine = 1;
   const PanelGemmProblem& g;
   template <std::size_t N>
   void take(const Place& place, std::int64_t number, const Sums& sums) const {
-    const Line line = find_line<N>(g.walk, place, number, g.num_outputs);
-    if (line.mask != 0) {
-      _mm512_mask_storeu_ps(g.y + line.row * g.y_stride + line.output, line.mask, sums_of(line, sums));
+    const PassRow<N> from(place, number);
+    if (from.row >= g.walk.rows) {
+      return;
+    }
+    float* to = g.y + from.row * g.y_stride + from.first_panel * kLanes;
+    for (std::size_t n = 0; n < N; ++n) {
+      const auto i = static_cast<std::int64_t>(n);
+      _mm512_mask_storeu_ps(to + i * kLanes, outputs_of(from.first_panel + i, g.num_outputs), _mm512_load_ps(from.line(sums, n)));
     }
   }
   template <std::size_t N>
   void expect(const Place& place, std::int64_t number) const {
-    const Line line = find_line<N>(g.walk, place, number, g.num_outputs);
-    if (line.mask != 0) {
-      _mm_prefetch(g.y + line.row * g.y_stride + line.output, _MM_HINT_T0);
+    const PassRow<N> at(place, number);
+    if (at.row < g.walk.rows) {
+      expect_lines<N>(g.y + at.row * g.y_stride + at.first_panel * kLanes);
     }
   }
 };
 
 struct AddSums {
-  static constexpr std::int64_t kSquaresPerLine = 1;
   const PanelAddProblem& g;
   template <std::size_t N>
   void take(const Place& place, std::int64_t number, const Sums& sums) const {
-    const Line line = find_line<N>(g.walk, place, number, g.num_outputs);
-    if (line.mask != 0) {
-      float* slot = slot_of(line);
-      const __m512 weight = _mm512_set1_ps(g.picked[line.row].weight);
-      const __m512 product = _mm512_mul_ps(weight, sums_of(line, sums));  // rounded, as add_weighted does
-      _mm512_mask_storeu_ps(slot, line.mask, _mm512_add_ps(_mm512_maskz_loadu_ps(line.mask, slot), product));
+    const PassRow<N> from(place, number);
+    if (from.row >= g.walk.rows) {
+      return;
+    }
+    const cluster::Assignment& a = g.picked[from.row];
+    const __m512 weight = _mm512_set1_ps(a.weight);
+    const auto is_old = static_cast<__mmask16>(g.begins != nullptr && g.begins[from.row] != 0 ? 0 : 0xffff);
+    float* slot = slot_of(from);
+    for (std::size_t n = 0; n < N; ++n) {
+      const auto i = static_cast<std::int64_t>(n);
+      const __mmask16 mask = outputs_of(from.first_panel + i, g.num_outputs);
+      const __m512 product = _mm512_mul_ps(weight, _mm512_load_ps(from.line(sums, n)));  // rounded, as add_weighted does
+      const __m512 before = _mm512_maskz_loadu_ps(_kand_mask16(mask, is_old), slot + i * kLanes);
+      _mm512_mask_storeu_ps(slot + i * kLanes, mask, _mm512_add_ps(before, product));
     }
   }
   template <std::size_t N>
   void expect(const Place& place, std::int64_t number) const {
-    const Line line = find_line<N>(g.walk, place, number, g.num_outputs);
-    if (line.mask != 0) {
-      _mm_prefetch(slot_of(line), _MM_HINT_T0);
+    const PassRow<N> at(place, number);
+    if (at.row < g.walk.rows) {
+      expect_lines<N>(slot_of(at));
     }
   }
-  float* slot_of(const Line& line) const { return g.slots + g.picked[line.row].slot * g.slots_stride + line.output; }
+  template <std::size_t N>
+  float* slot_of(const PassRow<N>& at) const {
+    return g.slots + g.picked[at.row].slot * g.slots_stride + at.first_panel * kLanes;
+  }
 };
 
-/// Lines of gate and up together: their squares lie side by side.
+/// Gate and up of a panel lie side by side: 16 values of h, half a line of its tile.
 struct ActivateSums {
-  static constexpr std::int64_t kSquaresPerLine = 2;
   const PanelGateUpProblem& g;
   template <std::size_t N>
   void take(const Place& place, std::int64_t number, const Sums& sums) const {
-    constexpr auto kPairs = static_cast<std::int64_t>(N / 2);
-    const std::int64_t pair = number / kLanes;
-    const std::int64_t r = number % kLanes;
-    const std::int64_t panel = place.group * kPairs + pair % kPairs;
-    if (panel >= g.walk.num_panels) {
-      return;
-    }
-    const std::int64_t at = g.first_panel + panel;
-    char* tile = reinterpret_cast<char*>(g.h) + ((place.block + pair / kPairs) * up_to(g.width, 32) + at / 2) * kTileBytes;
-    char* half_line = tile + r * kLineBytes + at % 2 * 32;
-    const float* gate = sums.square[2 * pair] + r * kLanes;
-    activate(gate, gate + 256, half_line);
-    if (at % 2 == 0 && (at + 1) * kLanes >= g.width) {  // the last tile is only half full
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(half_line + 32), _mm256_setzero_si256());
+    const PassRow<N> from(place, number);
+    const std::int64_t row_of_tiles = from.row / kBlockRows * up_to(g.width, 32);
+    char* lines = reinterpret_cast<char*>(g.h) + row_of_tiles * kTileBytes + from.row % kBlockRows * kLineBytes;
+    for (std::size_t n = 0; n < N; n += 2) {
+      const std::int64_t panel = (from.first_panel + static_cast<std::int64_t>(n)) / 2;
+      if (panel >= g.walk.num_panels) {
+        return;
+      }
+      const std::int64_t at = g.first_panel + panel;
+      char* half_line = lines + at / 2 * kTileBytes + at % 2 * 32;
+      activate(from.line(sums, n), from.line(sums, n + 1), half_line);
+      if (at % 2 == 0 && (at + 1) * kLanes >= g.width) {  // the last tile is only half full
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(half_line + 32), _mm256_setzero_si256());
+      }
     }
   }
   template <std::size_t N>

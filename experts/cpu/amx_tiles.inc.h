@@ -78,34 +78,58 @@ inline void prefetch(const Ahead& ahead, std::int64_t tile) {
   }
 }
 
-/// R blocks of 16 rows times N panels.
-template <std::size_t R, std::size_t N, int C, Reach kReach>
+/// 16 rows times panel C of four.
+template <int C, Reach kReach>
 inline void multiply_column(const char* weights, const Ahead& ahead, std::int64_t tile) {
-  constexpr int kWeights = R + C < 4 ? static_cast<int>(R) + C + 4 : 7;
+  constexpr int kWeights = C < 3 ? C + 5 : 7;
   tile_stream<kWeights>(weights + tile * kTileBytes);
   prefetch<kReach>(ahead, tile);
   tile_dot<C, 4, kWeights>();
-  if constexpr (R == 2) {
-    tile_dot<static_cast<int>(N) + C, 5, kWeights>();
-  }
 }
 
-/// `beside` does a little of something else for each tile: the tile unit leaves most of the processor idle.
-template <std::size_t R, std::size_t N, Reach kReach, class Beside>
-inline void multiply(const char* const (&x)[R], const char* const (&weights)[N], const Ahead (&ahead)[N], std::int64_t begin,
+/// 16 rows times N panels. `beside` does a little of something else for each tile: the tile unit leaves most of the processor
+/// idle.
+template <std::size_t N, Reach kReach, class Beside>
+inline void multiply(const char* const (&x)[1], const char* const (&weights)[N], const Ahead (&ahead)[N], std::int64_t begin,
                      std::int64_t end, Beside& beside) {
   for (std::int64_t tile = begin; tile < end; ++tile) {
     tile_stream<4>(x[0] + tile * kTileBytes);
-    if constexpr (R == 2) {
-      tile_stream<5>(x[1] + tile * kTileBytes);
-    }
-    multiply_column<R, N, 0, kReach>(weights[0], ahead[0], tile);
-    multiply_column<R, N, 1, kReach>(weights[1], ahead[1], tile);
+    multiply_column<0, kReach>(weights[0], ahead[0], tile);
+    multiply_column<1, kReach>(weights[1], ahead[1], tile);
     if constexpr (N == 4) {
-      multiply_column<R, N, 2, kReach>(weights[2], ahead[2], tile);
-      multiply_column<R, N, 3, kReach>(weights[3], ahead[3], tile);
+      multiply_column<2, kReach>(weights[2], ahead[2], tile);
+      multiply_column<3, kReach>(weights[3], ahead[3], tile);
     }
     beside.step();
+  }
+}
+
+/// 32 rows times two panels. A register is loaded anew as soon as its last product has begun, a tile before its next one: where
+/// somebody else's thread shares the core, loads overlap with products only so far as nobody waits for them.
+template <std::size_t N, Reach kReach, class Beside>
+inline void multiply(const char* const (&x)[2], const char* const (&weights)[N], const Ahead (&ahead)[N], std::int64_t begin,
+                     std::int64_t end, Beside& beside) {
+  static_assert(N == 2);
+  if (begin == end) {
+    return;
+  }
+  tile_stream<4>(x[0] + begin * kTileBytes);
+  tile_stream<6>(weights[0] + begin * kTileBytes);
+  tile_stream<5>(x[1] + begin * kTileBytes);
+  tile_stream<7>(weights[1] + begin * kTileBytes);
+  for (std::int64_t tile = begin; tile < end; ++tile) {
+    const std::int64_t next = (tile + 1 < end ? tile + 1 : tile) * kTileBytes;
+    tile_dot<0, 4, 6>();
+    prefetch<kReach>(ahead[0], tile);
+    tile_dot<1, 4, 7>();
+    tile_stream<4>(x[0] + next);
+    beside.step();
+    tile_dot<2, 5, 6>();
+    tile_stream<6>(weights[0] + next);
+    prefetch<kReach>(ahead[1], tile);
+    tile_dot<3, 5, 7>();
+    tile_stream<5>(x[1] + next);
+    tile_stream<7>(weights[1] + next);
   }
 }
 

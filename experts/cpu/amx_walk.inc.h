@@ -38,30 +38,29 @@ struct Share {
 struct Place {
   std::int64_t group;
   std::int64_t block;
-  std::int64_t num_lines = 0;  ///< of 16 sums, or of two times 16 where the sink takes two squares together
+  std::int64_t num_rows = 0;
 };
 
-/// Takes the sums of a pass to where they belong while the next pass multiplies, some lines per tile, and asks for the memory
+/// Takes the sums of a pass to where they belong while the next pass multiplies, some rows per tile, and asks for the memory
 /// in which those of the next pass will be added.
 template <std::size_t N, class Sink>
 class Outgoing {
  public:
-  Outgoing(const Sink& sink, std::int64_t num_tiles) : sink_(sink), num_tiles_(num_tiles) {}
+  Outgoing(const Sink& sink, std::int64_t num_tiles) : sink_(sink), rows_per_step_(up_to(2 * kBlockRows, num_tiles)) {}
   ~Outgoing() { finish(); }
   Outgoing(const Outgoing&) = delete;
   Outgoing& operator=(const Outgoing&) = delete;
 
   void begin(std::int64_t group, std::int64_t block, std::int64_t num_blocks) {
-    now_ = {group, block, num_blocks * static_cast<std::int64_t>(N) * kLanes / Sink::kSquaresPerLine};
-    per_step_ = up_to(now_.num_lines > last_.num_lines ? now_.num_lines : last_.num_lines, num_tiles_);
+    now_ = {group, block, num_blocks * kBlockRows};
     next_ = 0;
   }
   void step() {
-    for (std::int64_t i = 0; i < per_step_; ++i, ++next_) {
-      if (next_ < last_.num_lines) {
+    for (std::int64_t i = 0; i < rows_per_step_; ++i, ++next_) {
+      if (next_ < last_.num_rows) {
         sink_.template take<N>(last_, next_, sums_[1 - current_]);
       }
-      if (next_ < now_.num_lines) {
+      if (next_ < now_.num_rows) {
         sink_.template expect<N>(now_, next_);
       }
     }
@@ -77,16 +76,15 @@ class Outgoing {
 
  private:
   void finish() {
-    for (; next_ < last_.num_lines; ++next_) {
+    for (; next_ < last_.num_rows; ++next_) {
       sink_.template take<N>(last_, next_, sums_[1 - current_]);
     }
   }
 
   const Sink& sink_;
-  std::int64_t num_tiles_;
+  std::int64_t rows_per_step_;
   Place now_{}, last_{};
-  std::int64_t per_step_ = 0;
-  std::int64_t next_ = 0;  ///< line
+  std::int64_t next_ = 0;  ///< row
   int current_ = 0;
   Sums sums_[2];
 };
@@ -101,17 +99,17 @@ inline void run_pass(const char* const (&x)[R], const char* const (&weights)[N],
     for (std::size_t n = 0; n < N; ++n) {
       ahead[n] = {next[n] + share.number * pass_bytes, up_to(kTileLines, share.of), share.of * pass_bytes};
     }
-    return multiply<R, N, Reach::kFar>(x, weights, ahead, 0, num_tiles, beside);
+    return multiply<N, Reach::kFar>(x, weights, ahead, 0, num_tiles, beside);
   }
   const std::int64_t turn = num_tiles > kTilesAhead ? num_tiles - kTilesAhead : 0;
   for (std::size_t n = 0; n < N; ++n) {
     ahead[n] = {weights[n] + kTilesAhead * kTileBytes, kTileLines, 0};
   }
-  multiply<R, N, Reach::kNear>(x, weights, ahead, 0, turn, beside);
+  multiply<N, Reach::kNear>(x, weights, ahead, 0, turn, beside);
   for (std::size_t n = 0; n < N; ++n) {
     ahead[n] = {next[n] - turn * kTileBytes, kTileLines, 0};
   }
-  multiply<R, N, Reach::kNear>(x, weights, ahead, turn, num_tiles, beside);
+  multiply<N, Reach::kNear>(x, weights, ahead, turn, num_tiles, beside);
 }
 
 /// One group of N panels with all rows, of which the first `alone` passes ask for what they need themselves.
@@ -151,8 +149,8 @@ inline void walk_groups(const Blocks& rows, std::int64_t num_groups, const Sourc
   }
 }
 
-/// All rows with all streams. Source::num_streams panels in the order in which sums are wanted. Sink::take<N>(place, line, sums)
-/// gets each line once; Sink::expect<N>(place, line) may prefetch for it.
+/// All rows with all streams. Source::num_streams panels in the order in which sums are wanted. Sink::take<N>(place, row, sums)
+/// gets each row of a pass once; Sink::expect<N>(place, row) may prefetch for it.
 template <class Source, class Sink>
 inline void walk(const PanelWalk& w, const Source& source, const Sink& sink) {
   const TileScope tiles;

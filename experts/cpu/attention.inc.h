@@ -36,7 +36,7 @@ template <class Stored>
 inline void attend_to(const AttentionProblem& a, const Stored* keys, const Stored* values) {
   for (std::int64_t r = 0; r < a.rows; ++r) {
     const float* q = a.q + r * a.q_stride;
-    float* out = a.out + r * a.q_stride;
+    float* out = a.out + r * a.out_stride;
     float top = -__builtin_inff();
     float total = 0;
     __builtin_memset(out, 0, size(a.head_dim) * sizeof(float));

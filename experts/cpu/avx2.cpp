@@ -12,12 +12,18 @@ namespace {
 constexpr int kNativeBytes = 32;  // one vector register
 using Native = float __attribute__((vector_size(kNativeBytes)));
 inline Native native_madd(Native a, Native b, Native c) { return _mm256_fmadd_ps(a, b, c); }
+inline float native_sum(Native v) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
 constexpr std::int64_t kGemmRows = 2;  // register tile of the matrix product: rows x outputs
 constexpr std::int64_t kGemmOutputs = 2;
 
 #include "experts/cpu/vec.inc.h"
 #include "experts/cpu/gemm.inc.h"
 #include "experts/cpu/elementwise.inc.h"
+#include "experts/cpu/heads.inc.h"
 #include "experts/cpu/attention.inc.h"
 #include "experts/cpu/head.inc.h"
 
@@ -30,7 +36,7 @@ bool supported() {
 const KernelFamily& avx2_family() {
   static const KernelFamily family = {
       .name = "avx2", .needs = "AVX2 and FMA", .supported = supported, .panels = nullptr, .gemm = gemm, .rms_norm = rms_norm,
-      .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
+      .prepare_head = prepare_head, .attend = attend, .attention_workspace = nullptr, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
       .summarise = summarise, .exponential = exponential_of};
   return family;
 }

@@ -21,7 +21,7 @@ bool supported() {
 const KernelFamily& avx512_family() {
   static const KernelFamily family = {
       .name = "avx512", .needs = "AVX-512 F, BW, DQ and VL", .supported = supported, .panels = nullptr, .gemm = gemm, .rms_norm = rms_norm,
-      .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
+      .prepare_head = prepare_head, .attend = attend, .attention_workspace = nullptr, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
       .summarise = summarise, .exponential = exponential_of};
   return family;
 }

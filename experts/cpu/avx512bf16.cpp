@@ -29,7 +29,7 @@ bool supported() {
 const KernelFamily& avx512bf16_family() {
   static const KernelFamily family = {
       .name = "avx512bf16", .needs = "AVX-512 F, BW, DQ, VL and BF16", .supported = supported, .panels = nullptr, .gemm = gemm_dot, .rms_norm = rms_norm,
-      .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
+      .prepare_head = prepare_head, .attend = attend, .attention_workspace = nullptr, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
       .summarise = summarise, .exponential = exponential_of, .inputs = Precision::kBfloat16};
   return family;
 }

@@ -45,14 +45,22 @@ void silu_multiply(const float* gate, const float* up, std::int64_t count, Preci
       });
 }
 
+inline float largest_of(const float* x, std::int64_t count) {
+  Vec most = broadcast(x[0]);
+  for_vectors(
+      count, [&](std::int64_t i) { most = larger(load(x + i), most); },
+      [&](std::int64_t i, std::int64_t c) {
+        for (; c > 0; --c, ++i) {
+          most = larger(broadcast(x[i]), most);
+        }
+      });
+  return largest(most);
+}
+
 void softmax(float* x, std::int64_t rows, std::int64_t cols) {
   for (std::int64_t r = 0; r < rows; ++r) {
     float* row = x + r * cols;
-    float top = row[0];
-    for (std::int64_t i = 1; i < cols; ++i) {
-      top = row[i] > top ? row[i] : top;
-    }
-    const Vec shift = broadcast(top);
+    const Vec shift = broadcast(largest_of(row, cols));
     Vec total = broadcast(0.0F);
     for_vectors(
         cols,

@@ -11,12 +11,14 @@ namespace {
 constexpr int kNativeBytes = 16;  // one vector register
 using Native = float __attribute__((vector_size(kNativeBytes)));
 inline Native native_madd(Native a, Native b, Native c) { return a * b + c; }
+inline float native_sum(Native v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 constexpr std::int64_t kGemmRows = 2;  // register tile of the matrix product: rows x outputs
 constexpr std::int64_t kGemmOutputs = 1;
 
 #include "experts/cpu/vec.inc.h"
 #include "experts/cpu/gemm.inc.h"
 #include "experts/cpu/elementwise.inc.h"
+#include "experts/cpu/heads.inc.h"
 #include "experts/cpu/attention.inc.h"
 #include "experts/cpu/head.inc.h"
 
@@ -29,7 +31,7 @@ bool supported() {
 const KernelFamily& portable_family() {
   static const KernelFamily family = {
       .name = "portable", .needs = "nothing beyond the base instruction set", .supported = supported, .panels = nullptr, .gemm = gemm, .rms_norm = rms_norm,
-      .attend = attend, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
+      .prepare_head = prepare_head, .attend = attend, .attention_workspace = nullptr, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
       .summarise = summarise, .exponential = exponential_of};
   return family;
 }

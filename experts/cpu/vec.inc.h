@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included inside an anonymous namespace by each kernel family, which defines Native, native_madd and kNativeBytes.
+// Included inside an anonymous namespace by each kernel family, which defines Native, native_madd, native_sum and kNativeBytes.
 //
 // Vec is always 16 floats, in one, two or four registers. So every family sums in the same shape: lane j of an accumulator
 // holds the terms k = j, j + 16, j + 32, ... in this order, and sum() folds the lanes by halves. Families differ only in
@@ -9,6 +9,7 @@ constexpr int kLanes = 16;
 constexpr int kNativeLanes = kNativeBytes / 4;
 constexpr int kParts = kLanes / kNativeLanes;
 using NativeInt = std::int32_t __attribute__((vector_size(kNativeBytes)));
+using NativeBits = std::uint32_t __attribute__((vector_size(kNativeBytes)));
 using NativeHalf = std::uint16_t __attribute__((vector_size(kNativeBytes / 2)));
 
 struct Vec {
@@ -43,6 +44,16 @@ inline Vec load(const bfloat16* x) {
   return v;
 }
 
+/// Values that were rounded to bfloat16: the upper halves of their bits.
+inline void store(Vec v, bfloat16* x) {
+  for (int p = 0; p < kParts; ++p) {
+    NativeBits bits;
+    __builtin_memcpy(&bits, &v.part[p], sizeof bits);
+    const NativeHalf half = __builtin_convertvector(bits >> 16, NativeHalf);
+    __builtin_memcpy(static_cast<void*>(x + p * kNativeLanes), &half, sizeof half);
+  }
+}
+
 /// The first `count` of 16 values, the others zero: a zero term leaves every sum as it is.
 template <class T>
 inline Vec load_some(const T* x, std::int64_t count) {
@@ -53,8 +64,9 @@ inline Vec load_some(const T* x, std::int64_t count) {
   return load(padded);
 }
 
-inline void store_some(Vec v, float* x, std::int64_t count) {
-  float padded[kLanes];
+template <class T>
+inline void store_some(Vec v, T* x, std::int64_t count) {
+  T padded[kLanes];
   store(v, padded);
   for (std::int64_t i = 0; i < count; ++i) {
     x[i] = padded[i];
@@ -102,15 +114,14 @@ inline Vec larger(Vec a, Vec b) {
   return b;
 }
 
+/// Folds the lanes by halves: lane i takes lane i + 8, then i + 4, i + 2, i + 1.
 inline float sum(Vec v) {
-  float x[kLanes];
-  store(v, x);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) {
-      x[i] += x[i + width];
+  for (int width = kParts / 2; width > 0; width /= 2) {
+    for (int p = 0; p < width; ++p) {
+      v.part[p] += v.part[p + width];
     }
   }
-  return x[0];
+  return native_sum(v.part[0]);
 }
 
 inline float largest(Vec v) {
@@ -123,16 +134,20 @@ inline float largest(Vec v) {
   return m;
 }
 
+/// As round_to_bfloat16: to nearest, ties to even; a NaN stays a NaN.
 inline Vec rounded(Vec v, Precision precision) {
   if (precision == Precision::kFloat32) {
     return v;
   }
-  float x[kLanes];
-  store(v, x);
-  for (float& value : x) {
-    value = round_to_bfloat16(value);
+  for (auto& part : v.part) {
+    NativeInt bits;
+    __builtin_memcpy(&bits, &part, sizeof bits);
+    const NativeInt up = (bits + 0x7fff + ((bits >> 16) & 1)) & -0x10000;
+    const NativeInt quiet = (bits & -0x10000) | 0x400000;
+    bits = part == part ? up : quiet;
+    __builtin_memcpy(&part, &bits, sizeof bits);
   }
-  return load(x);
+  return v;
 }
 
 /// e^x to within 2 units in the last place; 0 below -87, infinity above 88.7, NaN stays. Own code, not libm's, which

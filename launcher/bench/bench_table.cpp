@@ -15,10 +15,15 @@ constexpr auto kBenches = std::to_array<BenchSpec>({
     {"generate", bench_generate},
     {"exchange", bench_exchange},
     {"moe", bench_moe},
+    {"quality", bench_quality},
 });
 
 }  // namespace
 
 std::span<const BenchSpec> bench_table() { return kBenches; }
+
+void show_progress(const Job& job, ThreadTeam& team) {
+  team.set_between_tasks([&comm = job.comm] { comm.works(); });
+}
 
 }  // namespace unmask::launcher

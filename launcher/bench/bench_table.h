@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/thread_team.h"
 #include "bench/record.h"
 #include "launcher/run/job.h"
 
@@ -27,6 +28,9 @@ struct BenchSpec {
 /// Every benchmark, in the order of the choices of the option table.
 std::span<const BenchSpec> bench_table();
 
+/// A team that measures tells the other ranks and the guard that it goes on.
+void show_progress(const Job& job, ThreadTeam& team);
+
 // One file each in launcher/bench/.
 BenchResult bench_generate(const Job& job);
 BenchResult bench_exchange(const Job& job);
@@ -36,5 +40,6 @@ BenchResult bench_attention(const Job& job);
 BenchResult bench_head(const Job& job);
 BenchResult bench_forward(const Job& job);
 BenchResult bench_moe(const Job& job);
+BenchResult bench_quality(const Job& job);
 
 }  // namespace unmask::launcher

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "cluster/memory.h"
 #include "cluster/topology.h"
+#include "comm/exchange.h"
+#include "comm/link_probe.h"
 #include "experts/kernels.h"
 #include "experts/quantised.h"
 #include "launcher/commands/commands.h"
@@ -16,9 +20,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json model_json(const std::filesystem::path& folder, const runtime::ModelConfig& config) {
+constexpr std::int64_t kUsualHidden = 2048;  // of LLaDA-MoE, where no model is given
+
+double with_decimals(double value, int decimals) {
+  const double unit = std::pow(10, decimals);
+  return std::round(value * unit) / unit;
+}
+
+Json model_json(const runtime::ModelFiles& files, const runtime::ModelConfig& config) {
   Json out = Json::object();
-  out["folder"] = folder.string();
+  out[files.packed() == nullptr ? "folder" : "packed"] = files.path().string();
   out["architecture"] = config.architecture;
   out["layers"] = config.num_layers;
   out["hidden"] = config.hidden;
@@ -37,28 +48,29 @@ Json model_json(const std::filesystem::path& folder, const runtime::ModelConfig&
   return out;
 }
 
-/// A folder with a config alone can be looked at too: what it would need is known before the weights are there.
-void add_weights(Json& out, const std::filesystem::path& folder) {
-  const bool has_weights = std::filesystem::exists(folder / "model.safetensors") ||
-                           std::filesystem::exists(folder / "model.safetensors.index.json");
+/// Returns how the experts are stored. A folder with a config alone can be looked at too: what it would need is known before the
+/// weights are there.
+experts::WeightType add_weights(Json& out, const runtime::ModelFiles& files) {
+  const bool has_weights = files.packed() != nullptr || files.has("model.safetensors") || files.has("model.safetensors.index.json");
   if (!has_weights) {
     out["tensor_bytes"] = nullptr;
     out["note"] = "no safetensors in this folder: config.json alone";
-    return;
+    return experts::WeightType::kBf16;
   }
-  const runtime::Checkpoint checkpoint(folder);
+  const runtime::Checkpoint checkpoint(files);
   out["tensor_bytes"] = checkpoint.tensor_bytes();
   out["fingerprint"] = checkpoint.fingerprint();
+  return checkpoint.expert_type();
 }
 
 /// Tokens that mean something; a folder without a mask token says so instead of failing.
-void add_tokens(Json& out, const std::filesystem::path& folder, const runtime::ModelConfig& config) {
+void add_tokens(Json& out, const runtime::ModelFiles& files, const runtime::ModelConfig& config) {
   ModelText text;
-  text.read(folder);
+  text.read(files);
   out["tokenizer"] = text.tokenizer ? Json(text.tokenizer->vocab_size()) : Json();
   out["chat_template"] = text.chat.has_value();
   try {
-    const auto special = find_special_tokens(folder, config, text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
+    const auto special = find_special_tokens(files, config, text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
     out["mask_token"] = special.mask;
     out["end_tokens"] = special.ends;
   } catch (const Error& error) {
@@ -107,6 +119,20 @@ Json kernels_json() {
   return out;
 }
 
+/// What passes between the ranks of this launch, and how their rows would travel; nothing for one rank alone.
+Json links_json(const comm::LinkFacts& links, const Job& job, const Json& model) {
+  comm::ExchangeOptions options{.hidden = kUsualHidden, .link = links};
+  if (model.is_object()) {
+    options.hidden = model["hidden"].get<std::int64_t>();
+  }
+  Json out = Json::object();
+  out["ranks"] = job.comm.num_ranks();
+  out["latency_us"] = with_decimals(1e6 * links.latency_seconds, 1);
+  out["gigabytes_per_second"] = with_decimals(1e-9 * links.bytes_per_second, 3);
+  out["exchange"] = format("rows of {} bf16 values: {}", options.hidden, comm::describe_choice(options));
+  return out;
+}
+
 /// A number or a list of them; bytes also as people say them.
 std::string plain_text(const std::string& key, const Json& value) {
   if (!key.starts_with("bytes") && !key.ends_with("bytes")) {
@@ -145,15 +171,19 @@ std::string readable(const Json& object, const std::string& indent) {
 }  // namespace
 
 ExitCode run_info(const Job& job) {
+  const comm::LinkFacts links = comm::probe_links(job.comm);
+  if (!job.comm.is_root()) {
+    return ExitCode::kDone;
+  }
   Json out = Json::object();
   out["version"] = version_line();
   if (job.options().given("model")) {
-    const std::filesystem::path folder = job.options().text("model");
-    const runtime::ModelConfig config = runtime::read_model_config(folder);
-    out["model"] = model_json(folder, config);
-    add_weights(out["model"], folder);
-    add_tokens(out["model"], folder, config);
-    const experts::WeightType type = expert_type_of(job.options()).value_or(experts::WeightType::kBf16);
+    const runtime::ModelFiles files(std::filesystem::path(job.options().text("model")));
+    const runtime::ModelConfig config = runtime::read_model_config(files);
+    out["model"] = model_json(files, config);
+    const experts::WeightType stored = add_weights(out["model"], files);
+    add_tokens(out["model"], files, config);
+    const experts::WeightType type = expert_type_of(job.options()).value_or(stored);
     out["expert_weights"] = experts::name_of(type);
     out["bytes_per_rank"] = bytes_per_rank(config, job.options().integer("ranks"), type);
     if (!config.unknown_keys.empty()) {
@@ -162,6 +192,9 @@ ExitCode run_info(const Job& job) {
   }
   out["machine"] = machine_json();
   out["kernels"] = kernels_json();
+  if (job.comm.num_ranks() > 1) {
+    out["links"] = links_json(links, job, out.value("model", Json()));
+  }
   job.output.write(job.options().is_on("json") ? out.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n" : readable(out, ""));
   return ExitCode::kDone;
 }

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/run/safety.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace unmask::launcher {
 namespace {
 
 constexpr double kUsualSeconds = 60;
-constexpr double kEndsFactor = 10;   // hosts start one after another, and MPI_Init shows no progress
+constexpr double kMinStartSeconds = 5;  // of a live rank that waits in MPI_Init for others, which a busy host may start slowly
+constexpr double kEndFactor = 10;
 constexpr double kGuardSeconds = 2;
+
+using Limits = cluster::Guard::Limits;
+
+Limits limits(comm::Deadline deadline, double silent_seconds, double stopped_seconds) {
+  using Seconds = cluster::Guard::Seconds;
+  return deadline.limit.count() == 0 ? Limits{} : Limits{.silent = Seconds(silent_seconds), .stopped = Seconds(stopped_seconds)};
+}
 
 }  // namespace
 
@@ -25,15 +35,17 @@ comm::Deadline early_deadline(const std::vector<std::string>& arguments) {
   }
 }
 
-cluster::Guard::Seconds limit_at_the_ends(comm::Deadline deadline) { return kEndsFactor * deadline.limit; }
-
-cluster::Guard::Seconds limit_of(comm::Deadline deadline) {
-  return deadline.limit.count() > 0 ? deadline.limit + cluster::Guard::Seconds(kGuardSeconds) : cluster::Guard::Seconds(0);
+Limits limits_at_start(comm::Deadline deadline) {
+  const double watchdog = deadline.limit.count();
+  return limits(deadline, std::max(watchdog, kMinStartSeconds), watchdog);
 }
-
-cluster::Guard::Seconds limit_of(const Invocation& invocation) {
-  // A benchmark's measurements are its own: it shows no progress while one lasts.
-  return invocation.command == Command::kBench ? cluster::Guard::Seconds(0) : limit_of(deadline_of(invocation));
+Limits limits_of(comm::Deadline deadline) {
+  const double watchdog = deadline.limit.count();
+  return limits(deadline, watchdog + kGuardSeconds, watchdog + kGuardSeconds);
+}
+Limits limits_at_end(comm::Deadline deadline) {
+  const double watchdog = deadline.limit.count();
+  return limits(deadline, kEndFactor * watchdog, watchdog + kGuardSeconds);
 }
 
 }  // namespace unmask::launcher

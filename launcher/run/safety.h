@@ -10,21 +10,23 @@
 
 namespace unmask::launcher {
 
-/// How long anybody may be silent, in the stages of a run:
+/// How long a rank may be silent, or stopped by a signal, in the stages of a run:
 ///
-///   MPI_Init, first collectives | from then on                                     | MPI_Finalize
-///   guard: 10 x --watchdog      | peers: --watchdog; guard: 2 s more, so that a    | guard: 10 x
-///                               | survivor can say who is missing before the job   |
-///                               | ends                                             |
+///            | MPI_Init, first collectives | from then on                                  | MPI_Finalize
+///   peers    |                             | --watchdog                                    |
+///   guard    | --watchdog, at least 5 s;   | 2 s more, so that a survivor can say who is   | 10 x, since rank 0's answers may
+///            | loading MPI is progress     | missing before the job ends                   | be read slowly
+///   stopped  | --watchdog: nobody else     | as above                                      | --watchdog and 2 s
+///            | can say who it is           |                                               |
 
 /// --watchdog as far as a rank knows it before it has heard of rank 0: from its own command line.
 comm::Deadline early_deadline(const std::vector<std::string>& arguments);
 /// --watchdog of the run; for ever for a command without it.
 comm::Deadline deadline_of(const Invocation& invocation);
 
-/// For the guard of a rank that starts or ends, and of one that runs this command.
-cluster::Guard::Seconds limit_at_the_ends(comm::Deadline deadline);
-cluster::Guard::Seconds limit_of(comm::Deadline deadline);
-cluster::Guard::Seconds limit_of(const Invocation& invocation);
+/// For the guard of a rank.
+cluster::Guard::Limits limits_at_start(comm::Deadline deadline);
+cluster::Guard::Limits limits_of(comm::Deadline deadline);
+cluster::Guard::Limits limits_at_end(comm::Deadline deadline);
 
 }  // namespace unmask::launcher

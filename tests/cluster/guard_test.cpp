@@ -18,11 +18,11 @@ namespace {
 using namespace std::chrono_literals;
 
 /// How a process ends that makes a guard and then does `body`: its exit code, or 128 + signal.
-int end_of(const std::function<void(Guard&)>& body, Guard::Seconds limit = 0.5s) {
+int end_of(const std::function<void(Guard&)>& body, const Guard::Limits& limits = {.silent = 0.5s}) {
   const pid_t child = ::fork();
   if (child == 0) {
     {
-      Guard guard(limit);
+      Guard guard(limits);
       guard.record(0).introduce(3, "here");
       body(guard);
     }
@@ -40,11 +40,39 @@ TEST(Guard, TakesLeaveWithItsRank) {
 }
 
 TEST(Guard, EndsARankWithoutProgress) {
-  EXPECT_EQ(end_of([](Guard&) { std::this_thread::sleep_for(20s); }), 128 + SIGKILL);
+  EXPECT_EQ(end_of([](Guard& guard) {
+              guard.record(0).beat();
+              std::this_thread::sleep_for(20s);
+            }),
+            4);
+}
+
+TEST(Guard, EndsARankThatHangsBeforeItsFirstBeat) {
+  EXPECT_EQ(end_of([](Guard&) { std::this_thread::sleep_for(20s); }), 4);
+}
+
+TEST(Guard, TakesLoadingForProgressBeforeTheFirstBeat) {
+  EXPECT_EQ(end_of([](Guard&) {
+              std::vector<std::vector<char>> loaded;
+              for (int i = 0; i < 30; ++i) {
+                std::this_thread::sleep_for(50ms);
+                loaded.emplace_back(1 << 20, 'x');
+              }
+            }),
+            0);
 }
 
 TEST(Guard, EndsAStoppedRank) {
-  EXPECT_EQ(end_of([](Guard&) { ::raise(SIGSTOP); }), 128 + SIGKILL);
+  EXPECT_EQ(end_of([](Guard&) { ::raise(SIGSTOP); }), 4);
+  EXPECT_EQ(end_of([](Guard&) { ::raise(SIGSTOP); }, {.silent = 20s, .stopped = 0.5s}), 4);
+}
+
+TEST(Guard, KillsARankThatCannotAnswer) {
+  EXPECT_EQ(end_of([](Guard& guard) {
+              guard.state().store(static_cast<int>(GuardState::kFails));
+              std::this_thread::sleep_for(20s);
+            }),
+            128 + SIGKILL);
 }
 
 TEST(Guard, LetsARankWorkThatShowsProgress) {
@@ -58,7 +86,7 @@ TEST(Guard, LetsARankWorkThatShowsProgress) {
 }
 
 TEST(Guard, WithoutALimitWaitsOn) {
-  EXPECT_EQ(end_of([](Guard&) { std::this_thread::sleep_for(1200ms); }, 0s), 0);
+  EXPECT_EQ(end_of([](Guard&) { std::this_thread::sleep_for(1200ms); }, {}), 0);
 }
 
 TEST(Guard, TakesTheRankWithItWhenItDies) {

@@ -107,10 +107,19 @@ TEST_P(GroupedExpertsTest, MatchesObviousLoops) {
     }
     const auto same = reference.run({&kernels, &alone, precision}, experts, kHidden, work);
     EXPECT_TRUE(std::equal(slots.begin(), slots.end(), same.begin()));
+
+    const auto later = std::find_if(assignments.begin(), assignments.end(), [](const auto& a) { return a.expert >= LocalExpert(2); });
+    cluster::ExpertWork part = work;
+    part.assignments = {assignments.begin(), later};
+    reference.run({&kernels, &team, precision}, experts, kHidden, part);
+    part.assignments = {later, assignments.end()};
+    part.new_slots_begin = part.new_slots_end = rows;  // all slots have begun
+    const auto in_parts = reference.run({&kernels, &team, precision}, experts, kHidden, part);
+    EXPECT_TRUE(std::equal(slots.begin(), slots.end(), in_parts.begin()));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, GroupedExpertsTest, testing::Values(Case{1, 0}, Case{1, 1}, Case{2, 9}, Case{3, 40}, Case{2, 600, 96},
+INSTANTIATE_TEST_SUITE_P(Sizes, GroupedExpertsTest, testing::Values(Case{1, 0}, Case{1, 1}, Case{2, 9}, Case{3, 40}, Case{2, 600, 96}, Case{3, 1400, 64},
                                                                           Case{1, 33, 16}));
 
 TEST(Router, TakesTheLowestOfEqualScoresAndRenormalises) {

@@ -103,42 +103,11 @@ TEST_P(KernelsTest, ProductsDoNotDependOnNeighboursTeamsOrPieces) {
       EXPECT_TRUE(std::equal(expected.begin(), expected.end(), y.begin() + place * kOutputs)) << "among " << rows << " rows";
       if (team == &two) {
         std::vector<float> piece(size(rows * 48), NAN);
-        LinearInput(compute, x.data(), rows, w).multiply({.row_begin = 0, .row_end = rows, .n_begin = 64, .n_end = 101,
+        LinearInput(compute, x.data(), rows, w).multiply(w, {.row_begin = 0, .row_end = rows, .n_begin = 64, .n_end = 101,
                                                           .y = piece.data(), .y_stride = 48});
         EXPECT_TRUE(std::equal(expected.begin() + 64, expected.begin() + 101, piece.begin() + place * 48));
         EXPECT_TRUE(std::isnan(piece[37])) << "written beyond the piece";
       }
-    }
-  }
-}
-
-/// Queries alone and among others, and further keys that only lie in memory: the same bits.
-TEST_P(KernelsTest, AttentionOfAQueryDoesNotDependOnTheOthers) {
-  constexpr std::int64_t kDim = 48, kRows = 70, kKeys = 135;
-  std::mt19937 random(9);
-  std::normal_distribution<float> normal;
-  const auto values = [&](std::int64_t count) {
-    std::vector<float> v(size(count));
-    std::generate(v.begin(), v.end(), [&] { return round_to_bfloat16(normal(random)); });
-    return v;
-  };
-  const auto q = values(kRows * kDim);
-  auto k = values((kKeys + 1) * kDim), v = values((kKeys + 1) * kDim);
-  std::fill(k.end() - kDim, k.end(), NAN);
-  std::fill(v.end() - kDim, v.end(), NAN);
-  for (const std::int64_t num_keys : {std::int64_t{1}, std::int64_t{64}, kKeys}) {
-    AttentionProblem a{.q = q.data(), .q_stride = kDim, .rows = kRows, .k = k.data(), .v = v.data(), .kv_stride = kDim,
-                       .num_keys = num_keys, .head_dim = kDim, .scale = 0.2F, .precision = Precision::kBfloat16, .out = nullptr};
-    std::vector<float> all(size(kRows * kDim)), alone(kDim);
-    a.out = all.data();
-    GetParam()->attend(a);
-    a.rows = 1;
-    a.out = alone.data();
-    for (std::int64_t r = 0; r < kRows; ++r) {
-      a.q = q.data() + r * kDim;
-      GetParam()->attend(a);
-      EXPECT_TRUE(std::isfinite(alone[0]));
-      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), all.begin() + r * kDim)) << "row " << r << " of " << num_keys << " keys";
     }
   }
 }
@@ -175,6 +144,30 @@ TEST_P(KernelsTest, SummaryTakesTheLowestOfEqualTokensAndHonoursSkips) {
   EXPECT_NEAR(skipped.others, std::exp(-2.0) + std::exp(-1.0), 1e-6);
   const std::vector<TokenId> everything = {10, 11, 12, 13, 14, 15};
   EXPECT_EQ(GetParam()->summarise({.logits = logits.data(), .count = 6, .first = 10, .excluded = -1, .skip = everything}).top_token, -1);
+}
+
+/// Many equal logits, in every place: the lowest token wins, and a token left out by name changes nothing for the others.
+TEST_P(KernelsTest, SummaryOfATileIsThatOfItsTokens) {
+  std::mt19937 random(13);
+  for (const std::int64_t count : {15, 16, 17, 100, 256}) {
+    for (int round = 0; round < 50; ++round) {
+      std::vector<float> logits(size(count));
+      std::generate(logits.begin(), logits.end(), [&] { return static_cast<float>(random() % 7) - 9; });
+      const auto top = std::max_element(logits.begin(), logits.end()) - logits.begin();
+      const auto s = GetParam()->summarise({.logits = logits.data(), .count = count, .first = 500, .excluded = -1, .skip = {}});
+      EXPECT_EQ(s.top_token, 500 + top);
+      EXPECT_EQ(s.best_token, s.top_token);
+      EXPECT_EQ(s.top, logits[size(top)]);
+      const auto other = GetParam()->summarise({.logits = logits.data(), .count = count, .first = 500, .excluded = s.top_token, .skip = {}});
+      EXPECT_EQ(other.top_token, s.top_token);
+      EXPECT_NE(other.best_token, s.top_token);
+      EXPECT_EQ(other.others, s.others);
+      const std::vector<TokenId> none_of_these = {1, 499};  // takes the way token by token
+      const auto slow = GetParam()->summarise({.logits = logits.data(), .count = count, .first = 500, .excluded = -1, .skip = none_of_these});
+      EXPECT_EQ(slow.top_token, s.top_token);
+      EXPECT_EQ(slow.others, s.others);
+    }
+  }
 }
 
 TEST_P(KernelsTest, SummaryFindsWhatIsNotFinite) {

@@ -183,7 +183,7 @@ TEST_P(QuantisedPanelsTest, WeightsAreTheSameAsExpandedRows) {
       kernels->tile_rows({.x = x.data(), .x_stride = kInputs, .picked = nullptr, .rows = count, .k = kInputs, .tiles = tiles.data()});
       kernels->add_down_quantised({.product = {.walk = {.x = tiles.data(), .rows = count, .k = kInputs, .num_panels = m.num_panels()},
                                                .w = nullptr, .next_w = nullptr, .num_outputs = kOutputs, .picked = picked.data(),
-                                               .slots = y.data(), .slots_stride = kOutputs},
+                                               .begins = nullptr, .slots = y.data(), .slots_stride = kOutputs},
                                    .type = m.type(), .w = m.quantised_panel(0), .next_w = nullptr, .workspace = workspace.data()});
       for (std::int64_t r = 0; r < count; ++r) {
         for (std::int64_t n = 0; n < kOutputs; ++n) {

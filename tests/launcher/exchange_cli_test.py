@@ -38,6 +38,15 @@ class Exchange(CliTest):
                         got = self.generate(work, ranks, "--placement", placement, *options)
                         self.assertEqual(tokens(got), tokens(first))
 
+    def test_info_shows_the_links_and_the_choice(self):
+        self.assertNotIn("links", json.loads(unmask("info", "--json").out))
+        links = json.loads(unmask("info", "--json", "--model", DATA / "wide", ranks=2).out)["links"]
+        hidden = json.loads((DATA / "wide/config.json").read_text())["hidden_size"]
+        self.assertEqual(links["ranks"], 2)
+        self.assertGreater(links["latency_us"], 0)
+        self.assertGreater(links["gigabytes_per_second"], 0)
+        self.assertIn(f"rows of {hidden} bf16 values: rows travel ", links["exchange"])
+
     def test_fast_combine_returns_fewer_bytes(self):
         with tempfile.TemporaryDirectory() as work:
             exact = self.generate(work, 2, "--exchange", "direct").lines[-1]["run"]

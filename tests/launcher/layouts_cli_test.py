@@ -1,25 +1,47 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The promise, seen from outside: the same tokens for any ranks, transport, threads, batch and order; right ones in float32."""
+import json
+import pathlib
 import random
 import tempfile
 import unittest
 
 from unmask_cli import DATA, DEMO, CliTest, decode_cases, request_file, unmask
 
+PERMUTED = ["--placement", "permuted"]  # a file with experts dealt to ranks at random
 LAYOUTS = [  # (mpirun ranks, further options)
     (1, ["--threads", "1"]),
     (2, ["--threads", "1"]),
-    (3, ["--threads", "3"]),
-    (4, ["--threads", "1"]),
-    (8, ["--threads", "1"]),
-    (13, ["--threads", "1"]),
+    (2, ["--threads", "2", "--overlap", "off", *PERMUTED]),
+    (3, ["--threads", "3", "--exchange", "allgather", *PERMUTED]),
+    (4, ["--threads", "1", "--exchange", "allgather", "--overlap", "off"]),
     (5, ["--threads", "1", "--message-bytes", "1", "--exchange", "direct"]),  # in as many chunks as there can be
-    (4, ["--threads", "1", "--exchange", "allgather"]),
+    (5, ["--threads", "2", "--overlap", "off", *PERMUTED]),
+    (8, ["--threads", "1"]),
+    (8, ["--threads", "1", "--message-bytes", "1", "--exchange", "direct", *PERMUTED]),
+    (13, ["--threads", "1"]),
     (0, ["--transport", "threads:1", "--threads", "3"]),
-    (0, ["--transport", "threads:4", "--threads", "1"]),
+    (0, ["--transport", "threads:4", "--threads", "1", "--overlap", "off"]),
+    (0, ["--transport", "threads:5", "--threads", "2", "--message-bytes", "1", "--exchange", "direct", *PERMUTED]),
     (0, ["--transport", "threads:13", "--threads", "1"]),
 ]
+
+
+def num_ranks(ranks, options):
+    return int(options[1].removeprefix("threads:")) if "--transport" in options else max(ranks, 1)
+
+
+def with_placement(folder, work, ranks, options):
+    """The options with a file for the word `permuted`."""
+    if "permuted" not in options:
+        return options
+    count = num_ranks(ranks, options)
+    owners = [expert % count for expert in range(json.loads((folder / "config.json").read_text())["num_experts"])]
+    random.Random(count).shuffle(owners)
+    file = pathlib.Path(work) / "placement.json"
+    file.write_text(json.dumps(owners))
+    return [str(file) if option == "permuted" else option for option in options]
 
 
 def answers(result):
@@ -29,7 +51,8 @@ def answers(result):
 class Layouts(CliTest):
     def generate(self, folder, requests, ranks, options):
         with tempfile.TemporaryDirectory() as work:
-            result = unmask("generate", "--model", folder, "--requests", request_file(work, requests), *options, ranks=ranks)
+            result = unmask("generate", "--model", folder, "--requests", request_file(work, requests),
+                            *with_placement(folder, work, ranks, options), ranks=ranks)
         self.assertEqual(result.code, 0, result.err)
         self.assertEqual([a["id"] for a in result.lines], [r["id"] for r in requests], "answers come in input order")
         return result
@@ -38,11 +61,13 @@ class Layouts(CliTest):
         for name in ("wide", "uneven", "plain"):
             cases = decode_cases(name)
             self.assertGreaterEqual(len(cases), 40)
+            right = {request["id"]: (case["tokens"], case["passes"], case["rows"]) for request, case in cases}
             requests = [request for request, _ in cases]
             for dtype in ("f32", "bf16"):
                 first = None
                 for ranks, options in LAYOUTS:
                     with self.subTest(name=name, dtype=dtype, ranks=ranks, options=options):
+                        random.Random(len(options)).shuffle(requests)
                         result = self.generate(DATA / name, requests, ranks, [*options, "--dtype", dtype])
                         first = first or answers(result)
                         self.assertEqual(answers(result), first)
@@ -50,12 +75,10 @@ class Layouts(CliTest):
                         count = run["ranks"]
                         self.assertEqual(run["wire_bytes"] > 0, count > 1)
                         self.assertEqual(len(run["bytes_read"]), count)
-                        if name == "wide" and 1 < count <= 8:  # no group of it is split
+                        if name == "wide" and 1 < count <= 8 and "permuted" not in options:  # no group of it is split
                             self.assertLess(run["exchange"]["minimum_bytes"], run["exchange"]["naive_bytes"])
                         if dtype == "f32":
-                            for (_, case), answer in zip(cases, result.lines):
-                                self.assertEqual((answer["tokens"], answer["passes"], answer["rows"]),
-                                                 (case["tokens"], case["passes"], case["rows"]))
+                            self.assertEqual({a["id"]: (a["tokens"], a["passes"], a["rows"]) for a in result.lines}, right)
 
     def test_alone_among_seven_and_sixty_in_any_order(self):
         pool = [request for name in ("wide",) for request, _ in decode_cases(name)]
@@ -91,11 +114,15 @@ class Demo(CliTest):
         cases = [(r, c) for r, c in decode_cases("demo") if (c["options"]["decoder"], c["options"]["cache"]) == ("threshold", "dual")]
         self.assertEqual(len(cases), 60)
         requests = [{**{k: v for k, v in r.items() if k != "prompt_tokens"}, "prompt": c["question"]} for r, c in cases]
-        right = {}
-        for dtype, ranks in (("f32", 2), ("bf16", 2), ("bf16", 0)):
+        right, tokens = {}, {}
+        layouts = (("f32", 2, []), ("bf16", 2, []), ("bf16", 0, []), ("bf16", 5, ["--threads", "1", "--overlap", "off", *PERMUTED]),
+                   ("bf16", 8, ["--threads", "1", "--exchange", "direct", "--message-bytes", "1"]))
+        for dtype, ranks, options in layouts:
             with tempfile.TemporaryDirectory() as work:
-                result = unmask("generate", "--model", DEMO, "--requests", request_file(work, requests), "--dtype", dtype, ranks=ranks)
+                result = unmask("generate", "--model", DEMO, "--requests", request_file(work, requests), "--dtype", dtype,
+                                *with_placement(DEMO, work, ranks, options), ranks=ranks)
             self.assertEqual(result.code, 0, result.err)
+            self.assertEqual(tokens.setdefault(dtype, [a["tokens"] for a in result.lines]), [a["tokens"] for a in result.lines], (ranks, options))
             for (_, case), answer in zip(cases, result.lines):
                 self.assertEqual(answer["prompt_tokens"], case["prompt"])
                 if dtype == "f32":

@@ -69,6 +69,18 @@ class Safety(CliTest):
         log = re.search(r"its last operations are in (\S+)", errors)[1]
         self.assertGreater(pathlib.Path(log).read_text().count(" ago: "), 200)
 
+    def test_a_rank_that_stops_in_mpi_init(self):
+        job = subprocess.Popen([*MPIRUN, "-n", "2", PROGRAM, "generate", "--model", DEMO, "--watchdog", "2", "--requests",
+                                request_file(self.folder.name, REQUESTS)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               cwd=self.folder.name)
+        guards = {}
+        while not guards and job.poll() is None:
+            guards = {parent: child for child, parent in children(job.pid).items() if parent != job.pid}
+        os.kill(next(iter(guards)), signal.SIGSTOP)
+        code, errors = self.end(job, guards, 2 + 5 + 5)
+        self.assertEqual(code, 4, errors)
+        self.assertRegex(errors, r"(?m)^unmask: rank \d host \S+: (stopped by a signal for 2|waited [\d.]+ s for rank)")
+
     def test_a_killed_rank_and_a_killed_guard(self):
         for victim, code in (("rank", 128 + signal.SIGKILL), ("guard", 4)):
             with self.subTest(victim):
