@@ -141,10 +141,14 @@ std::string summary_line(const BatchReport& report) {
   for (const auto& [kind, count] : report.now.errors) {
     errors += format("{}{} {}", errors.empty() ? " (" : ", ", count, kind);
   }
-  return format("{}: {} answers, {} of them failed{}{}; this run: {} answers, {} tokens in {:.2f} s, {:.1f} tokens per second, {:.2f} tokens "
+  const std::string whole = format("{}: {} answers, {} of them failed{}{}", report.ended, report.now.answers, report.now.failed, errors,
+                                   errors.empty() ? "" : ")");
+  if (report.ranks.empty()) {
+    return whole + "; nothing was left for this run";
+  }
+  return format("{}; this run: {} answers, {} tokens in {:.2f} s, {:.1f} tokens per second, {:.2f} tokens "
                 "per pass, {} ranks with {} threads each, busiest rank {:.2f} of the mean, {:.0f} % of the time waiting for other ranks",
-                report.ended, report.now.answers, report.now.failed, errors, errors.empty() ? "" : ")",
-                report.now.answers - report.before.answers, tokens, report.seconds, ratio(tokens, report.seconds),
+                whole, report.now.answers - report.before.answers, tokens, report.seconds, ratio(tokens, report.seconds),
                 ratio(tokens, static_cast<double>(report.now.passes - report.before.passes)), report.ranks.size(), report.threads,
                 imbalance(report.ranks), 100 * exposed(report.ranks));
 }

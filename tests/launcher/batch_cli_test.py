@@ -135,7 +135,7 @@ class Answers(BatchTest):
         self.assertEqual(sum(summary["errors"].values()), 12)
         self.assertEqual(len(summary["this_run"]["ranks"]), 3)
         before = self.output.read_bytes()
-        self.batch(ranks=2, code=5)
+        self.assertIn("nothing was left", self.batch(ranks=2, code=5).err)
         self.assertEqual(self.output.read_bytes(), before)
 
 
