@@ -159,7 +159,7 @@ void run(const Options& options) {
   ThreadTeam team(options.num_threads);
   const auto& kernels = experts::choose_kernel_family("auto", experts::Precision::kBfloat16);
   const auto placement = cluster::Placement::even(config.num_experts, 1);
-  const auto weights = synthetic_model(config, placement, Rank(0), experts::layout_of(kernels), team);
+  const auto weights = synthetic_model(config, placement, Rank(0), {.layout = experts::layout_of(kernels)}, team);
   comm::threads::ThreadWorld world(1);
   world.run([&](comm::Communicator& comm) {
     const auto records = Bench(options, config, weights, comm, {&kernels, &team, experts::Precision::kBfloat16}).run();

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <future>
 
 #include "base/random.h"
 #include "bench/synthetic_experts.h"
 #include "bench/synthetic_model.h"
+#include "cluster/pinning.h"
 #include "comm/threads/thread_world.h"
 #include "experts/grouped_experts.h"
 #include "experts/kernel_check.h"
@@ -37,18 +40,19 @@ struct Answer {
   std::vector<float> tops;
 };
 
-Answer run_network(std::string_view kernel, experts::Precision precision, int num_threads) {
+Answer run_network(std::string_view kernel, Arithmetic arithmetic, int num_threads) {
   constexpr std::int64_t kLength = 150, kWindow = 37;
   const runtime::ModelConfig config = small_config();
   comm::threads::ThreadWorld world(1);
   const auto comm = world.communicator(Rank(0));
   runtime::ModelOptions options;
-  options.precision = precision;
+  options.precision = arithmetic.precision;
+  options.expert_type = arithmetic.type;
   options.kernel = std::string(kernel);
   options.num_threads = num_threads;
   runtime::Model model(*comm, config, options);
   model.make_weights(synthetic_model);
-  runtime::KvPool pool(config, precision, std::uint64_t{1} << 30);
+  runtime::KvPool pool(config, arithmetic.precision, std::uint64_t{1} << 30);
   const auto store = pool.take(kLength);
   Answer answer;
   for (const std::int64_t first : {std::int64_t{0}, kLength - kWindow}) {  // all positions, then some of them over what is stored
@@ -89,13 +93,17 @@ void compare(std::string_view what, std::string_view family, std::span<const flo
           "{} of kernels {}: relative difference {} from the plain kernels, at most {} expected", what, family, relative, bound);
 }
 
-}  // namespace
+/// On a thread that may run wherever the process may: the caller may be pinned to a core, on which a team of its making would begin.
+void run_unpinned(const std::function<void()>& part) {
+  auto done = std::async(std::launch::async, [&] {
+    cluster::leave_pins();
+    part();
+  });
+  done.get();
+}
 
-void check_experts(const experts::KernelFamily& family, experts::Precision precision, experts::WeightType type, int num_threads) {
-  for (const auto& check : experts::check_kernels(family)) {
-    require(check.passed(), ExitCode::kSomeFailed, "kernels {}, {}: difference {}, at most {} expected", family.name, check.what,
-            check.difference, check.bound);
-  }
+void compare_grouped_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
+  const auto [precision, type] = arithmetic;
   ThreadTeam team(num_threads);
   const ExpertShape shape{.hidden = 112, .width = 80, .num_experts = 6, .top_k = 3};
   const SyntheticWork work(shape, 150);
@@ -105,14 +113,31 @@ void check_experts(const experts::KernelFamily& family, experts::Precision preci
   const auto got = a.run(fast, synthetic_experts(shape, fast, type), shape.hidden, work.work());
   const auto expected = b.run(plain, synthetic_experts(shape, plain, type), shape.hidden, work.work());
   // Values between the products are rounded to 8 bits, now and then to the other neighbour.
-  compare("grouped experts", family.name, got, expected, precision == experts::Precision::kBfloat16 ? 0x1p-8 : 0x1p-18);
+  compare(format("grouped experts in {}", experts::name_of(type)), family.name, got, expected, precision == experts::Precision::kBfloat16 ? 0x1p-8 : 0x1p-18);
 }
 
-void check_network(const experts::KernelFamily& family, experts::Precision precision, int num_threads) {
-  const Answer got = run_network(family.name, precision, num_threads);
-  const Answer expected = run_network(experts::kernel_families().back()->name, precision, num_threads);
+}  // namespace
+
+void check_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
+  for (const auto& check : experts::check_kernels(family)) {
+    require(check.passed(), ExitCode::kSomeFailed, "kernels {}, {}: difference {}, at most {} expected", family.name, check.what,
+            check.difference, check.bound);
+  }
+  check_grouped_experts(family, arithmetic, num_threads);
+}
+
+void check_grouped_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
+  run_unpinned([&] { compare_grouped_experts(family, arithmetic, num_threads); });
+}
+
+void check_network(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
+  Answer got, expected;
+  run_unpinned([&] {
+    got = run_network(family.name, arithmetic, num_threads);
+    expected = run_network(experts::kernel_families().back()->name, arithmetic, num_threads);
+  });
   // Each of two layers rounds some eight times to 8 bits; a router's near tie may fall the other way in a row or two.
-  const double bound = precision == experts::Precision::kBfloat16 ? 16 * 0x1p-8 : 0x1p-14;
+  const double bound = arithmetic.precision == experts::Precision::kBfloat16 ? 16 * 0x1p-8 : 0x1p-14;
   compare("a small network", family.name, got.rows, expected.rows, bound);
   compare("the head", family.name, got.tops, expected.tops, bound);
 }

@@ -9,12 +9,13 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "cluster/memory.h"
+#include "experts/quantised.h"
 #include "runtime/checkpoint.h"
 
 namespace unmask::bench {
 namespace {
 
-enum class Layouts { kRowsAlways, kKernels };
+enum class Layouts { kRowsAlways, kKernels, kExperts };
 
 /// A matrix to be made: by one thread, which so is the first to touch it.
 struct Task {
@@ -58,14 +59,31 @@ class Values {
   std::array<bfloat16, 4096> table_;
 };
 
-void make(const Task& task, experts::Layout layout) {
+/// Panel by panel, so that nobody holds the matrix as bfloat16.
+experts::Matrix make_quantised(const Task& task, const Values& values, experts::WeightType type) {
+  experts::Matrix m(task.rows, task.cols, type);
+  std::vector<bfloat16> rows(size(experts::kPanelRows * task.cols));
+  for (std::int64_t p = 0; p < m.num_panels(); ++p) {
+    for (std::int64_t r = p * experts::kPanelRows; r < std::min(task.rows, (p + 1) * experts::kPanelRows); ++r) {
+      values.fill(task.stream, r, std::span(rows).subspan(size(r % experts::kPanelRows * task.cols), size(task.cols)));
+    }
+    experts::quantise_panel(rows.data(), p, m);
+  }
+  return m;
+}
+
+void make(const Task& task, const runtime::WeightForms& forms) {
   experts::Matrix& m = *task.matrix;
-  m = experts::Matrix(task.rows, task.cols);
   const Values values(0, task.deviation);
+  if (task.layouts == Layouts::kExperts && forms.expert_type != experts::WeightType::kBf16) {
+    m = make_quantised(task, values, forms.expert_type);
+    return;
+  }
+  m = experts::Matrix(task.rows, task.cols);
   for (std::int64_t r = 0; r < task.rows; ++r) {
     values.fill(task.stream, r, {m.row(r), size(task.cols)});
   }
-  if (task.layouts == Layouts::kKernels && layout == experts::Layout::kPanels) {
+  if (task.layouts != Layouts::kRowsAlways && forms.layout == experts::Layout::kPanels) {
     m.pack();
   }
 }
@@ -119,6 +137,7 @@ class Plan {
       add(layer.experts[i].gate, config_.expert_width, config_.hidden, first);
       add(layer.experts[i].up, config_.expert_width, config_.hidden, first + 1);
       add(layer.experts[i].down, config_.hidden, config_.expert_width, first + 2);
+      std::for_each(tasks_.end() - 3, tasks_.end(), [](Task& task) { task.layouts = Layouts::kExperts; });
     }
   }
   void add(experts::Matrix& matrix, std::int64_t rows, std::int64_t cols, std::uint32_t stream) {
@@ -132,8 +151,8 @@ class Plan {
 }  // namespace
 
 runtime::ModelWeights synthetic_model(const runtime::ModelConfig& config, const cluster::Placement& placement, Rank rank,
-                                      experts::Layout layout, ThreadTeam& team) {
-  const std::uint64_t needed = runtime::weight_bytes(config, placement, rank);
+                                      const runtime::WeightForms& forms, ThreadTeam& team) {
+  const std::uint64_t needed = runtime::weight_bytes(config, placement, rank, forms.expert_type);
   const std::uint64_t available = cluster::available_memory_bytes();
   require(needed <= available, ExitCode::kBadInput,
           "the weights of rank {} need {} bytes of memory, {} are available: use a smaller config, or ranks on more hosts", rank,
@@ -141,7 +160,7 @@ runtime::ModelWeights synthetic_model(const runtime::ModelConfig& config, const 
   runtime::ModelWeights weights;
   const Plan plan(config, placement, rank, weights);
   const auto& tasks = plan.tasks();
-  team.for_each(std::ssize(tasks), [&](std::int64_t i) { make(tasks[size(i)], layout); });
+  team.for_each(std::ssize(tasks), [&](std::int64_t i) { make(tasks[size(i)], forms); });
   return weights;
 }
 

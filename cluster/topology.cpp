@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cluster/topology.h"
 
-#include <hwloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,34 +12,10 @@
 #include <sstream>
 
 #include "base/format.h"
-#include "base/unique_handle.h"
+#include "cluster/hwloc_machine.h"
 
 namespace unmask::cluster {
 namespace {
-
-struct TopologyTraits {
-  using Value = hwloc_topology_t;
-  static Value empty() { return nullptr; }
-  static void close(Value topology) noexcept { hwloc_topology_destroy(topology); }
-};
-struct BitmapTraits {
-  using Value = hwloc_bitmap_t;
-  static Value empty() { return nullptr; }
-  static void close(Value bitmap) noexcept { hwloc_bitmap_free(bitmap); }
-};
-using Machine = UniqueHandle<TopologyTraits>;
-using Bitmap = UniqueHandle<BitmapTraits>;
-
-/// The whole machine, also the parts that a cpuset forbids to this process.
-Machine load_machine() {
-  hwloc_topology_t topology = nullptr;
-  if (hwloc_topology_init(&topology) != 0) {
-    return {};
-  }
-  Machine machine(topology);
-  hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED);
-  return hwloc_topology_load(topology) == 0 ? std::move(machine) : Machine();
-}
 
 std::int64_t count(const Machine& machine, hwloc_obj_type_t type) {
   return std::max(1, hwloc_get_nbobjs_by_type(machine.get(), type));
@@ -63,13 +38,12 @@ std::string cpu_model(const Machine& machine) {
 
 /// What the calling thread may run on: its affinity, within the allowed set.
 void read_binding(const Machine& machine, Topology& topology) {
-  const Bitmap binding(hwloc_bitmap_alloc());
-  if (!binding || hwloc_get_cpubind(machine.get(), binding.get(), HWLOC_CPUBIND_THREAD) != 0) {
+  const Bitmap binding = allowed_units(machine);
+  if (!binding) {
     topology.num_allowed_units = topology.num_processing_units;
     topology.num_allowed_cores = topology.num_cores;
     return;
   }
-  hwloc_bitmap_and(binding.get(), binding.get(), hwloc_topology_get_allowed_cpuset(machine.get()));
   topology.num_allowed_units = std::max(1, hwloc_bitmap_weight(binding.get()));
   std::int64_t cores = 0;
   for (hwloc_obj_t core = nullptr; (core = hwloc_get_next_obj_by_type(machine.get(), HWLOC_OBJ_CORE, core)) != nullptr;) {

@@ -5,7 +5,7 @@
 #include <exception>
 
 #include "base/error.h"
-#include "comm/checksum.h"
+#include "base/checksum.h"
 #include "comm/vigil.h"
 
 namespace unmask::comm {

@@ -9,9 +9,6 @@
 #include "experts/quantised.h"
 
 namespace unmask::experts {
-namespace {
-
-/// One panel: `rows` (1 to 16) stored rows of `cols` to tiles of column pairs.
 void pack_panel(const bfloat16* stored, std::int64_t rows, std::int64_t cols, bfloat16* panel) {
   const std::int64_t pairs = cols / 2;
   if (rows < kPanelRows || cols % kTileCols != 0) {
@@ -27,7 +24,17 @@ void pack_panel(const bfloat16* stored, std::int64_t rows, std::int64_t cols, bf
   }
 }
 
-}  // namespace
+void unpack_panel(const bfloat16* panel, std::int64_t rows, std::int64_t cols, bfloat16* stored) {
+  const std::int64_t pairs = cols / 2;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t pair = 0; pair < pairs; ++pair) {
+      std::memcpy(stored + r * cols + pair * 2, panel + (pair * kPanelRows + r) * 2, 2 * sizeof(bfloat16));
+    }
+    if (cols % 2 != 0) {
+      stored[r * cols + cols - 1] = panel[(pairs * kPanelRows + r) * 2];
+    }
+  }
+}
 
 Matrix::Matrix(std::int64_t rows, std::int64_t cols, WeightType type)
     : rows_(rows), cols_(cols), layout_(type == WeightType::kBf16 ? Layout::kRows : Layout::kQuantised), type_(type) {
@@ -38,6 +45,12 @@ Matrix::Matrix(std::int64_t rows, std::int64_t cols, WeightType type)
     return;
   }
   data_.reset(static_cast<bfloat16*>(aligned_memory(bytes)));
+}
+
+Matrix Matrix::in_panels(std::int64_t rows, std::int64_t cols) {
+  Matrix result(rows, cols);
+  result.layout_ = Layout::kPanels;
+  return result;
 }
 
 std::int64_t Matrix::bytes() const {

@@ -27,6 +27,9 @@ constexpr std::int64_t kTileCols = 32;
 /// How many whole tiles or panels hold `count`.
 constexpr std::int64_t whole(std::int64_t count, std::int64_t each) { return (count + each - 1) / each; }
 
+/// Elements of a panel of matrices with so many columns.
+constexpr std::int64_t panel_elements(std::int64_t cols) { return whole(cols, kTileCols) * kTileCols * kPanelRows; }
+
 /// A weight matrix [rows = outputs, cols = inputs]. One of bfloat16 begins as kRows with room for either layout, any other is
 /// kQuantised from the start; large ones ask for transparent huge pages.
 class Matrix {
@@ -34,6 +37,8 @@ class Matrix {
   Matrix() = default;
   /// Throws std::bad_alloc.
   Matrix(std::int64_t rows, std::int64_t cols, WeightType type = WeightType::kBf16);
+  /// One of bfloat16 that is filled panel by panel, not in rows.
+  static Matrix in_panels(std::int64_t rows, std::int64_t cols);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
@@ -49,13 +54,14 @@ class Matrix {
   const bfloat16* row(std::int64_t r) const { return checked(Layout::kRows) + r * cols_; }
 
   /// Rows 16 p to 16 p + 15 of a matrix in panels.
+  bfloat16* panel(std::int64_t p) { return checked(Layout::kPanels) + p * panel_size(); }
   const bfloat16* panel(std::int64_t p) const { return checked(Layout::kPanels) + p * panel_size(); }
   std::int64_t num_panels() const { return whole(rows_, kPanelRows); }
   /// Quantised rows 16 p to 16 p + 15, quantised_panel_bytes() of them.
   std::byte* quantised_panel(std::int64_t p);
   const std::byte* quantised_panel(std::int64_t p) const { return const_cast<Matrix&>(*this).quantised_panel(p); }
   /// Elements of one panel.
-  std::int64_t panel_size() const { return whole(cols_, kTileCols) * kTileCols * kPanelRows; }
+  std::int64_t panel_size() const { return panel_elements(cols_); }
 
   /// Turns rows into panels in place, from the last panel to the first, through a buffer of one panel.
   void pack();
@@ -75,5 +81,9 @@ class Matrix {
   WeightType type_ = WeightType::kBf16;
   std::unique_ptr<bfloat16, Free> data_;
 };
+
+/// One panel of a matrix: `rows` (1 to 16) rows of `cols` without padding to tiles, and back.
+void pack_panel(const bfloat16* stored, std::int64_t rows, std::int64_t cols, bfloat16* panel);
+void unpack_panel(const bfloat16* panel, std::int64_t rows, std::int64_t cols, bfloat16* stored);
 
 }  // namespace unmask::experts

@@ -33,6 +33,8 @@ ExitCode run_command(const Job& job) {
       return run_batch(job);
     case Command::kBench:
       return run_bench(job);
+    case Command::kPack:
+      return run_pack(job);
     case Command::kTokenize:
       return job.comm.is_root() ? run_tokenize(job) : ExitCode::kDone;
     case Command::kDetokenize:

@@ -8,6 +8,7 @@
 #include "experts/quantised.h"
 #include "runtime/checkpoint_impl.h"
 #include "runtime/fingerprint.h"
+#include "runtime/packed_tensors.h"
 #include "runtime/strict_json.h"
 
 namespace unmask::runtime {
@@ -53,6 +54,29 @@ std::string fingerprint_of(std::string_view config, const CheckpointFiles& files
   return fingerprint.text();
 }
 
+void open_folder(Checkpoint::Impl& impl, std::string_view config) {
+  impl.tensors = open_checkpoint_files(impl.files.path());
+  for (std::int64_t layer = 0; layer < impl.config.num_layers; ++layer) {
+    const bool is_fused = impl.tensors.find(fused_name(layer)) != nullptr;
+    impl.expert_forms.push_back(is_fused ? ExpertForm::kFused : ExpertForm::kSeparate);
+  }
+  std::unordered_set<std::string> wanted;
+  impl.visit([&](const TensorSlot& slot) {
+    check_tensor(slot, impl.tensors.find(slot.name), impl.files.path());
+    wanted.insert(slot.name);
+  });
+  impl.unknown_tensors = check_other_tensors(impl.tensors, wanted);
+  impl.fingerprint = fingerprint_of(config, impl.tensors);
+}
+
+void open_packed(Checkpoint::Impl& impl) {
+  const PackedFile& file = *impl.files.packed();
+  check_packed_tensors(file, impl.config);
+  impl.expert_forms.assign(size(impl.config.num_layers), ExpertForm::kSeparate);
+  impl.expert_type = packed_type(file.header());
+  impl.fingerprint = file.fingerprint();
+}
+
 }  // namespace
 
 std::optional<FloatType> float_type(const StoredTensor& tensor) {
@@ -63,31 +87,22 @@ std::optional<FloatType> float_type(const StoredTensor& tensor) {
                          : std::nullopt;
 }
 
-Checkpoint::Checkpoint(const std::filesystem::path& folder) : impl_(std::make_unique<Impl>()) {
-  require_model_folder(folder);
-  const auto config_path = folder / "config.json";
-  const std::string config = read_text_file(config_path, kMaxConfigBytes);
-  impl_->folder = folder;
-  impl_->config = parse_model_config(config, config_path.string());
-  impl_->files = open_checkpoint_files(folder);
-  for (std::int64_t layer = 0; layer < impl_->config.num_layers; ++layer) {
-    const bool is_fused = impl_->files.find(fused_name(layer)) != nullptr;
-    impl_->expert_forms.push_back(is_fused ? ExpertForm::kFused : ExpertForm::kSeparate);
+Checkpoint::Checkpoint(const ModelFiles& files) : impl_(std::make_unique<Impl>(Impl{.files = files})) {
+  const std::string config = files.read("config.json", kMaxConfigBytes);
+  impl_->config = parse_model_config(config, files.name_of("config.json"));
+  if (files.packed() == nullptr) {
+    open_folder(*impl_, config);
+  } else {
+    open_packed(*impl_);
   }
-  std::unordered_set<std::string> wanted;
-  impl_->visit([&](const TensorSlot& slot) {
-    check_tensor(slot, impl_->files.find(slot.name), folder);
-    wanted.insert(slot.name);
-  });
-  impl_->unknown_tensors = check_other_tensors(impl_->files, wanted);
-  impl_->fingerprint = fingerprint_of(config, impl_->files);
 }
 
 Checkpoint::~Checkpoint() = default;
 Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 
 const ModelConfig& Checkpoint::config() const { return impl_->config; }
-const std::filesystem::path& Checkpoint::folder() const { return impl_->folder; }
+const ModelFiles& Checkpoint::files() const { return impl_->files; }
+experts::WeightType Checkpoint::expert_type() const { return impl_->expert_type; }
 std::string Checkpoint::fingerprint() const { return impl_->fingerprint; }
 const std::vector<std::string>& Checkpoint::unknown_tensors() const { return impl_->unknown_tensors; }
 
@@ -102,9 +117,37 @@ std::uint64_t weight_bytes(const ModelConfig& c, const cluster::Placement& place
          static_cast<std::uint64_t>(of_norms) * sizeof(float);
 }
 
+void Checkpoint::require_type(experts::WeightType type) const {
+  const experts::WeightType stored = impl_->expert_type;
+  require(type == stored || stored == experts::WeightType::kBf16, ExitCode::kBadInput,
+          "{}: expected {} experts, found a model packed in {}: leave --dtype out, or pack the checkpoint in bf16", impl_->files.path().string(),
+          experts::name_of(type), experts::name_of(stored));
+}
+
+LoadResult Checkpoint::load(const cluster::Placement& placement, Rank rank, ThreadTeam& team, const LoadOptions& options) const {
+  const std::string name = impl_->files.path().string();
+  require(placement.num_experts() == impl_->config.num_experts, ExitCode::kUsage,
+          "the placement is for {} experts, but {} has {} in each layer", placement.num_experts(), name, impl_->config.num_experts);
+  require(rank.value >= 0 && rank.value < placement.num_ranks(), ExitCode::kUsage, "rank {} is not one of the placement's {}",
+          rank, placement.num_ranks());
+  require_type(options.expert_type);
+  try {
+    return impl_->files.packed() == nullptr ? load_from_folder(*impl_, placement, rank, team, options)
+                                            : load_from_packed(*impl_, placement, rank, team, options);
+  } catch (const std::bad_alloc&) {
+    fail(ExitCode::kBadInput, "{}: not enough memory for the {} bytes of weights of rank {}: use more ranks, on more hosts", name,
+         weight_bytes(impl_->config, placement, rank, options.expert_type), rank);
+  }
+}
+
 std::uint64_t Checkpoint::tensor_bytes() const {
   std::uint64_t sum = 0;
-  for (const auto& file : impl_->files.files) {
+  if (const PackedFile* packed = impl_->files.packed()) {
+    for (const auto& [name, entry] : packed->header().entries) {
+      sum += entry.form == "file" ? 0 : entry.bytes;
+    }
+  }
+  for (const auto& file : impl_->tensors.files) {
     for (const auto& [name, tensor] : file->tensors) {
       sum += tensor.num_bytes();
     }

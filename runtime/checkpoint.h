@@ -11,6 +11,7 @@
 #include "base/thread_team.h"
 #include "cluster/placement.h"
 #include "runtime/model_config.h"
+#include "runtime/model_files.h"
 #include "runtime/weights.h"
 
 namespace unmask::runtime {
@@ -38,24 +39,26 @@ struct LoadResult {
   std::uint64_t num_rounded = 0;        ///< matrices stored as F16 or F32 and rounded to bfloat16
 };
 
-/// A checkpoint folder: config.json and model.safetensors, or model.safetensors.index.json with its shards. Opening reads
-/// and validates all headers (DESIGN.md section 8), and that every tensor the config asks for is there with its shape; no
+/// A checkpoint: a folder of config.json and model.safetensors, or model.safetensors.index.json with its shards; or a packed
+/// model (packed_file.h). Opening reads and validates all headers (DESIGN.md section 8), and that every tensor the config asks for is there with its shape; no
 /// tensor data is read. Per-expert tensors or dInfer's fused mlp.w1 / mlp.w2. Not safe against files changing meanwhile.
 class Checkpoint {
  public:
   /// Throws Error(kBadInput) naming file, tensor, expected, found.
-  explicit Checkpoint(const std::filesystem::path& folder);
+  explicit Checkpoint(const ModelFiles& files);
   ~Checkpoint();
   Checkpoint(Checkpoint&&) noexcept;
 
   const ModelConfig& config() const;
-  const std::filesystem::path& folder() const;
+  const ModelFiles& files() const;
 
   /// A short text that differs whenever config, tensor names, types, shapes or file sizes differ: ranks compare it at start.
   std::string fingerprint() const;
 
   /// How the experts are stored.
-  experts::WeightType expert_type() const { return experts::WeightType::kBf16; }
+  experts::WeightType expert_type() const;
+  /// Throws Error(kBadInput) unless experts can be held in this type: quantised ones stay what they are.
+  void require_type(experts::WeightType type) const;
 
   /// Tensors beside the network that nothing here uses: for one warning. What would change the forward pass is refused.
   const std::vector<std::string>& unknown_tensors() const;
@@ -68,6 +71,7 @@ class Checkpoint {
   LoadResult load(const cluster::Placement& placement, Rank rank, ThreadTeam& team, const LoadOptions& options = {}) const;
 
   struct Impl;
+  const Impl& impl() const { return *impl_; }
 
  private:
   std::unique_ptr<Impl> impl_;

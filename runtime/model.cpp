@@ -11,10 +11,11 @@
 
 namespace unmask::runtime {
 
-Model::Model(comm::Communicator& comm, const std::filesystem::path& folder, ModelOptions options)
+Model::Model(comm::Communicator& comm, const std::filesystem::path& path, ModelOptions options)
     : comm_(comm), options_(std::move(options)) {
   open([&] {
-    checkpoint_.emplace(folder);
+    checkpoint_.emplace(path);
+    checkpoint_->require_type(expert_type());
     config_ = checkpoint_->config();
   });
 }
@@ -31,6 +32,9 @@ void Model::open(const std::function<void()>& read) {
     placement_.emplace(options_.place(config_.num_experts, comm_.num_ranks()));
     team_ = std::make_unique<ThreadTeam>(options_.num_threads.value_or(share));
   });
+  if (options_.pinning == ModelOptions::Pinning::kAuto) {
+    pin_ = pin_team(comm_, *team_, options_.log);
+  }
   std::vector<comm::Fact> facts = options_.facts;
   if (checkpoint_) {
     facts.push_back({"checkpoint", checkpoint_->fingerprint()});
@@ -70,7 +74,7 @@ void Model::load(std::function<void(const LoadProgress&)> progress) {
 }
 
 void Model::make_weights(const MakeWeights& make) {
-  get_weights([&] { return LoadResult{.weights = make(config_, *placement_, comm_.rank(), experts::layout_of(*kernels_), *team_)}; });
+  get_weights([&] { return LoadResult{.weights = make(config_, *placement_, comm_.rank(), {experts::layout_of(*kernels_), expert_type()}, *team_)}; });
 }
 
 void Model::get_weights(const std::function<LoadResult()>& get) {

@@ -10,12 +10,14 @@
 
 #include "base/log.h"
 #include "base/thread_team.h"
+#include "cluster/pinning.h"
 #include "cluster/placement.h"
 #include "comm/communicator.h"
 #include "comm/exchange.h"
 #include "comm/handshake.h"
 #include "runtime/checkpoint.h"
 #include "runtime/transformer.h"
+#include "runtime/weight_targets.h"
 
 namespace unmask::runtime {
 
@@ -28,6 +30,7 @@ struct ModelOptions {
   std::optional<std::uint64_t> kv_memory_bytes = {};    ///< else this rank's share of half of what is free after loading
   /// Experts over ranks, from (experts, ranks); evenly unless given.
   std::function<cluster::Placement(std::int64_t, std::int64_t)> place = cluster::Placement::even;
+  enum class Pinning { kAuto, kOff } pinning = Pinning::kAuto;  ///< of threads to cores
   comm::ExchangeOptions exchange = {};                  ///< hidden and wire come from the model
   std::vector<comm::Fact> facts = {};                   ///< what else the ranks must have in common, beside the checkpoint
   const Logger* log = nullptr;                          ///< may be null; outlives the model
@@ -38,7 +41,7 @@ struct ModelOptions {
 class Model {
  public:
   /// Reads headers only: opens the checkpoint, places the experts, agrees on checkpoint, facts and kernels.
-  Model(comm::Communicator& comm, const std::filesystem::path& folder, ModelOptions options = {});
+  Model(comm::Communicator& comm, const std::filesystem::path& path, ModelOptions options = {});
   /// A network without a checkpoint: its weights come from make_weights().
   Model(comm::Communicator& comm, const ModelConfig& config, ModelOptions options);
   Model(const Model&) = delete;
@@ -47,13 +50,13 @@ class Model {
   /// Loads the weights, if there is memory for them on every host.
   void load(std::function<void(const LoadProgress&)> progress = {});
   using MakeWeights =
-      std::function<ModelWeights(const ModelConfig&, const cluster::Placement&, Rank, experts::Layout, ThreadTeam&)>;
+      std::function<ModelWeights(const ModelConfig&, const cluster::Placement&, Rank, const WeightForms&, ThreadTeam&)>;
   void make_weights(const MakeWeights& make);
 
   const ModelConfig& config() const { return config_; }
-  /// Of a model that has a folder.
+  /// Of a model that was opened, not made.
   const Checkpoint& checkpoint() const { return *checkpoint_; }
-  const std::filesystem::path& folder() const { return checkpoint_->folder(); }
+  const ModelFiles& files() const { return checkpoint_->files(); }
   const experts::KernelFamily& kernels() const { return *kernels_; }
   experts::WeightType expert_type() const;
   int num_threads() const { return team_->size(); }
@@ -82,6 +85,7 @@ class Model {
   std::optional<cluster::Placement> placement_;
   const experts::KernelFamily* kernels_ = nullptr;
   std::unique_ptr<ThreadTeam> team_;
+  cluster::Pin pin_;
   std::optional<LoadResult> loaded_;
   std::unique_ptr<comm::Exchange> exchange_;
   std::unique_ptr<Transformer> transformer_;
@@ -95,5 +99,9 @@ const experts::KernelFamily& agree_on_kernels(comm::Communicator& comm, const st
 
 /// Collective. This rank's share of the cores that it may use. `log` may be null.
 int share_of_cores(comm::Communicator& comm, const Logger* log);
+
+/// Collective. Gives each thread of the teams of all ranks a core of its own, where there is one for each (cluster/pinning.h), and
+/// logs the map. The result is the caller's own core, for as long as the team is used; other members keep theirs. `log` may be null.
+cluster::Pin pin_team(comm::Communicator& comm, ThreadTeam& team, const Logger* log);
 
 }  // namespace unmask::runtime

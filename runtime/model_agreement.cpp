@@ -61,4 +61,69 @@ int share_of_cores(comm::Communicator& comm, const Logger* log) {
   return cluster::default_threads(machine, sharing, comm.num_ranks_on_host());
 }
 
+namespace {
+
+/// The wishes of this host's ranks, and which of them is this one's.
+struct Host {
+  std::vector<cluster::PinWish> wishes;
+  std::vector<std::int64_t> ranks;
+  std::size_t mine = 0;
+  double quota_cores = 0;
+};
+
+Host gather_host(comm::Communicator& comm, std::int64_t num_threads, double quota_cores) {
+  Host host;
+  host.quota_cores = quota_cores;
+  const std::vector<int> cores = cluster::cores_of_binding();
+  std::int64_t rank = 0;
+  for (const auto& bytes : comm.all_gather(ByteWriter().put(comm.host()).put(num_threads).put(cores).take())) {
+    ByteReader reader(bytes);
+    if (reader.get_text() == comm.host()) {
+      host.mine = rank == comm.rank().value ? host.wishes.size() : host.mine;
+      const auto threads = reader.get<std::int64_t>();
+      host.wishes.push_back({.cores = reader.get_list<int>(), .num_threads = threads});
+      host.ranks.push_back(rank);
+    }
+    ++rank;
+  }
+  return host;
+}
+
+void log_pins(const Logger* log, const Host& host, const cluster::PinPlan& plan) {
+  if (log == nullptr) {
+    return;
+  }
+  if (plan.cores.empty()) {
+    log->debug("threads are not pinned: {}", plan.why_not);
+    return;
+  }
+  std::string map;
+  for (std::size_t i = 0; i < host.ranks.size(); ++i) {
+    map += format("{}rank {}: {}", map.empty() ? "" : "; ", host.ranks[i], cluster::list_cores(plan.cores[i]));
+  }
+  host.ranks.size() > 1 ? log->info("threads are pinned to cores: {}", map) : log->debug("threads are pinned to cores: {}", map);
+}
+
+}  // namespace
+
+cluster::Pin pin_team(comm::Communicator& comm, ThreadTeam& team, const Logger* log) {
+  const cluster::Topology machine = cluster::read_topology();
+  const Host host = gather_host(comm, team.size(), machine.quota_cores);
+  const cluster::PinPlan plan = cluster::plan_pins(host.wishes, machine.num_cores, host.quota_cores);
+  log_pins(log, host, plan);
+  cluster::Pin own;
+  if (!plan.cores.empty()) {
+    const std::vector<int>& cores = plan.cores[host.mine];
+    team.run([&](int member) {
+      cluster::Pin pin(cores[static_cast<std::size_t>(member)]);
+      if (member == 0) {
+        own = std::move(pin);
+      } else {
+        pin.keep();
+      }
+    });
+  }
+  return own;
+}
+
 }  // namespace unmask::runtime

@@ -214,21 +214,8 @@ ModelConfig parse_model_config(std::string_view text, std::string_view name) {
   return config;
 }
 
-void require_model_folder(const std::filesystem::path& folder) {
-  std::error_code error;
-  const bool is_folder = std::filesystem::is_directory(folder, error);
-  require(is_folder, ExitCode::kBadInput,
-          "{}: expected a model folder in Hugging Face form (config.json, safetensors, tokenizer.json), found {}",
-          folder.empty() ? "''" : folder.string(),
-          error == std::errc::permission_denied      ? "one that may not be read"
-          : std::filesystem::exists(folder, error) ? "something that is not a folder"
-                                                     : "nothing there");
-}
-
-ModelConfig read_model_config(const std::filesystem::path& folder) {
-  require_model_folder(folder);
-  const auto path = folder / "config.json";
-  return parse_model_config(read_text_file(path, kMaxConfigBytes), path.string());
+ModelConfig read_model_config(const ModelFiles& files) {
+  return parse_model_config(files.read("config.json", kMaxConfigBytes), files.name_of("config.json"));
 }
 
 }  // namespace unmask::runtime

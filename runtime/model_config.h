@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/types.h"
+#include "runtime/model_files.h"
 
 namespace unmask::runtime {
 
@@ -43,10 +43,7 @@ inline constexpr std::uint64_t kMaxConfigBytes = 4 << 20;
 /// missing or absurd number, or a key that would change the forward pass and has a value that is not supported (named).
 ModelConfig parse_model_config(std::string_view json, std::string_view name);
 
-/// Refuses what is no folder at all, which is a mistyped name more often than a damaged model.
-void require_model_folder(const std::filesystem::path& folder);
-
-/// Reads FOLDER/config.json.
-ModelConfig read_model_config(const std::filesystem::path& folder);
+/// Reads a model's config.json.
+ModelConfig read_model_config(const ModelFiles& files);
 
 }  // namespace unmask::runtime

@@ -42,13 +42,17 @@ OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)) {
     descriptor_ = FileDescriptor(::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
   } else {
     partial_ = format("{}.{}.partial", path_.string(), ::getpid());
-    descriptor_ = FileDescriptor(::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    descriptor_ = FileDescriptor(::open(folder_of(path_).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666));
+    if (!descriptor_) {
+      descriptor_ = FileDescriptor(::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+      is_named_ = true;
+    }
   }
   require(static_cast<bool>(descriptor_), ExitCode::kIo, "{}: cannot be created: {}", path_.string(), error_text(errno));
 }
 
 OutputFile::~OutputFile() {
-  if (descriptor_ && !partial_.empty()) {
+  if (descriptor_ && is_named_) {
     static_cast<void>(::unlink(partial_.c_str()));
   }
 }
@@ -67,6 +71,16 @@ void OutputFile::write(std::uint64_t offset, std::span<const std::byte> bytes) c
   }
 }
 
+void OutputFile::reserve(std::uint64_t bytes) const {
+  if (partial_.empty() || bytes == 0) {
+    return;
+  }
+  // The system call, since the library's function would write every block where the file system cannot do it.
+  const bool failed = ::fallocate(descriptor_.get(), 0, 0, narrow<off_t>(bytes)) != 0;
+  require(!failed || (errno != ENOSPC && errno != EDQUOT && errno != EFBIG), ExitCode::kIo, "{}: there is no room for its {} bytes: {}", path_.string(),
+          bytes, error_text(errno));
+}
+
 void OutputFile::sync() const {
   require(partial_.empty() || ::fsync(descriptor_.get()) == 0, ExitCode::kIo, "{}: writing to disk failed: {}", path_.string(), error_text(errno));
 }
@@ -75,6 +89,12 @@ void OutputFile::commit() {
   if (partial_.empty()) {
     descriptor_.reset();
     return;
+  }
+  if (!is_named_) {  // a link never takes another file's place: it needs a name of its own first
+    const std::string own = format("/proc/self/fd/{}", descriptor_.get());
+    require(::linkat(AT_FDCWD, own.c_str(), AT_FDCWD, partial_.c_str(), AT_SYMLINK_FOLLOW) == 0, ExitCode::kIo, "{}: cannot be named: {}",
+            partial_.string(), error_text(errno));
+    is_named_ = true;
   }
   std::error_code error;
   std::filesystem::rename(partial_, path_, error);

@@ -5,7 +5,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/input_file.h"
 #include "runtime/strict_json.h"
 
 namespace unmask::runtime {
@@ -13,13 +12,12 @@ namespace {
 
 using nlohmann::json;
 
-json read_object(const std::filesystem::path& file) {
-  if (std::error_code error; !std::filesystem::exists(file, error)) {
+json read_object(const ModelFiles& files, std::string_view name) {
+  if (!files.has(name)) {
     return json::object();
   }
-  json object = parse_json_strictly(read_text_file(file, kMaxSideFileBytes), file.string(),
-                                              kMaxSideFileBytes);
-  require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", file.string(), describe(object));
+  json object = parse_json_strictly(files.read(name, kMaxSideFileBytes), files.name_of(name), kMaxSideFileBytes);
+  require(object.is_object(), ExitCode::kBadInput, "{}: expected a JSON object, found {}", files.name_of(name), describe(object));
   return object;
 }
 
@@ -29,14 +27,14 @@ void require_in_vocabulary(std::int64_t token, const ModelConfig& config, std::s
 }
 
 /// eos_token_id of generation_config.json: a number or a list of numbers.
-std::vector<TokenId> generation_ends(const std::filesystem::path& folder, const ModelConfig& config) {
-  const auto file = folder / "generation_config.json";
-  const json all = read_object(file);
+std::vector<TokenId> generation_ends(const ModelFiles& files, const ModelConfig& config) {
+  constexpr std::string_view kName = "generation_config.json";
+  const json all = read_object(files, kName);
   const auto value = all.find("eos_token_id");
   if (value == all.end() || value->is_null()) {
     return {};
   }
-  const std::string what = file.string() + ": eos_token_id";
+  const std::string what = files.name_of(kName) + ": eos_token_id";
   std::vector<TokenId> ends;
   for (const json& id : value->is_array() ? *value : json::array({*value})) {
     require(id.is_number_integer(), ExitCode::kBadInput, "{}: expected a whole number or a list of them, found {}", what,
@@ -77,17 +75,17 @@ std::optional<TokenId> find_mask(const ModelConfig& config, const json& tokenize
 
 }  // namespace
 
-SpecialTokens find_special_tokens(const std::filesystem::path& folder, const ModelConfig& config,
+SpecialTokens find_special_tokens(const ModelFiles& files, const ModelConfig& config,
                                   const Tokenizer* tokenizer, std::optional<TokenId> mask_option) {
-  const json tokenizer_config = read_object(folder / "tokenizer_config.json");
+  const json tokenizer_config = read_object(files, "tokenizer_config.json");
   const auto mask = mask_option ? mask_option : find_mask(config, tokenizer_config, tokenizer);
   require(mask.has_value(), ExitCode::kBadInput,
           "{}: expected a mask token (mask_token_id in config.json, mask_token in tokenizer_config.json, or <|mask|> or <|mdm_mask|> "
           "in tokenizer.json), found none; give it with --mask-token-id",
-          folder.string());
+          files.path().string());
   require_in_vocabulary(*mask, config, "mask token");
 
-  SpecialTokens out{.mask = *mask, .ends = generation_ends(folder, config)};
+  SpecialTokens out{.mask = *mask, .ends = generation_ends(files, config)};
   out.ends.insert(out.ends.end(), config.eos_tokens.begin(), config.eos_tokens.end());
   // A tokenizer may have more tokens than the network: those can never be the end of an answer.
   const auto add_if_known = [&](std::optional<TokenId> id) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <vector>
 
 #include "runtime/model_config.h"
+#include "runtime/model_files.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace unmask::runtime {
@@ -20,7 +20,7 @@ struct SpecialTokens {
 
 /// `mask_option` (--mask-token-id) wins over config, tokenizer_config's mask_token, <|mask|>, <|mdm_mask|>; a null tokenizer
 /// knows no names. Throws Error(kBadInput): no mask token, or a token outside the vocabulary.
-SpecialTokens find_special_tokens(const std::filesystem::path& folder, const ModelConfig& config, const Tokenizer* tokenizer,
+SpecialTokens find_special_tokens(const ModelFiles& files, const ModelConfig& config, const Tokenizer* tokenizer,
                                   std::optional<TokenId> mask_option);
 
 }  // namespace unmask::runtime

@@ -48,16 +48,20 @@ void visit_experts(const ModelConfig& config, std::int64_t layer, ExpertForm for
     return;
   }
   for (ExpertId e(0); e.value < config.num_experts; ++e) {
-    const std::string prefix = format("{}mlp.experts.{}.", layer_prefix(layer), e);
-    visit({TensorKind::kGate, layer, e, prefix + "gate_proj.weight", {n.width, n.hidden}});
-    visit({TensorKind::kUp, layer, e, prefix + "up_proj.weight", {n.width, n.hidden}});
-    visit({TensorKind::kDown, layer, e, prefix + "down_proj.weight", {n.hidden, n.width}});
+    visit({TensorKind::kGate, layer, e, expert_tensor_name(TensorKind::kGate, layer, e), {n.width, n.hidden}});
+    visit({TensorKind::kUp, layer, e, expert_tensor_name(TensorKind::kUp, layer, e), {n.width, n.hidden}});
+    visit({TensorKind::kDown, layer, e, expert_tensor_name(TensorKind::kDown, layer, e), {n.hidden, n.width}});
   }
 }
 
 }  // namespace
 
 std::string fused_name(std::int64_t layer) { return layer_prefix(layer) + "mlp.w1"; }
+
+std::string expert_tensor_name(TensorKind kind, std::int64_t layer, ExpertId expert) {
+  const std::string_view name = kind == TensorKind::kGate ? "gate" : kind == TensorKind::kUp ? "up" : "down";
+  return format("{}mlp.experts.{}.{}_proj.weight", layer_prefix(layer), expert, name);
+}
 
 void visit_tensors(const ModelConfig& config, const std::function<ExpertForm(std::int64_t)>& form, const Visit& visit) {
   const Sizes n(config);

@@ -34,6 +34,9 @@ struct TensorSlot {
 /// `model.layers.L.mlp.w1`: where it is there, the layer's experts are fused.
 std::string fused_name(std::int64_t layer);
 
+/// The tensor's name where experts are stored one by one; kind: kGate, kUp or kDown.
+std::string expert_tensor_name(TensorKind kind, std::int64_t layer, ExpertId expert);
+
 /// Visits every tensor of the network, layer by layer; form(layer) tells how the experts are stored.
 void visit_tensors(const ModelConfig& config, const std::function<ExpertForm(std::int64_t)>& form,
                    const std::function<void(const TensorSlot&)>& visit);

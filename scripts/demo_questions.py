@@ -4,6 +4,7 @@
 
     demo_questions.py ask   > requests.jsonl
     demo_questions.py score < answers.jsonl
+    demo_questions.py expect > answers.txt      # the right ones, for: unmask bench quality --requests ... --expect answers.txt
 
 Or as questions with answers, for eval.py: the 60, or N others of the same tasks that the model was not trained on.
 
@@ -56,6 +57,6 @@ def questions(count: int) -> None:
 if __name__ == "__main__":
     if len(sys.argv) == 3 and sys.argv[1] == "eval" and sys.argv[2].isdigit():
         sys.exit(questions(int(sys.argv[2])))
-    if len(sys.argv) != 2 or sys.argv[1] not in ("ask", "score", "eval"):
+    if len(sys.argv) != 2 or sys.argv[1] not in ("ask", "score", "expect", "eval"):
         sys.exit(__doc__)
-    sys.exit({"ask": ask, "score": score, "eval": lambda: questions(0)}[sys.argv[1]]())
+    sys.exit({"ask": ask, "score": score, "expect": lambda: print(*(case["answer"] for case in CASES), sep="\n"), "eval": lambda: questions(0)}[sys.argv[1]]())

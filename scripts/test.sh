@@ -3,7 +3,7 @@
 # Installs what is missing, builds and runs the tests.
 #   scripts/test.sh            all tests of the dev preset, the unit tests under ASan + UBSan, the fuzz targets on their corpora
 #   scripts/test.sh --quick    only the dev preset
-#   scripts/test.sh --full     all of it, the long forms too: ThreadSanitizer, ten minutes of fuzzing per target, 7B-shaped loads,
+#   scripts/test.sh --full     all of it, the long forms too: a build for any x86-64, ThreadSanitizer, ten minutes of fuzzing per target, 7B-shaped loads,
 #                              200 kills of a batch job, preemption under a real Slurm
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -68,6 +68,7 @@ if [ "$form" != quick ]; then
   run fuzz fuzz_targets -L fuzz
 fi
 if [ "$form" = full ]; then
+  run x86-64 unit_tests -L unit -LE slow
   run tsan unit_tests -L unit -LE 'slow|golden'
   for target in build/fuzz/bin/fuzz_*; do
     if [ ! -f "$target" ] || [ ! -x "$target" ]; then

@@ -37,8 +37,6 @@ class BatchDesk {
   /// All requests are answered, and all answers are in the log.
   bool done() const;
 
-  const HandOut& ranks() const { return hand_out_; }
-  const AnswerLog& log() const { return log_; }
   AnswerLog& log() { return log_; }
 
  private:

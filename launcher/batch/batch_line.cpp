@@ -53,8 +53,7 @@ void take_envelope(BatchLine& out, const json& object) {
 
 BatchLine parse_batch_line(std::string_view line, std::int64_t number) {
   BatchLine out;
-  out.request.id = std::to_string(number);
-  out.request.id_json = '"' + out.request.id + '"';
+  out.request = named_by_line(number);
   try {
     out.error_kind = "invalid_json";
     const std::string name = format("line {}", number);
@@ -64,12 +63,12 @@ BatchLine parse_batch_line(std::string_view line, std::int64_t number) {
       bad(name, "a JSON object", object);
     }
     if (!is_openai(object)) {
-      out.request = parse_request_line(line, number);
       out.form = Form::kPlain;
+      take_request(out.request, line, object);
     } else {
       out.form = Form::kChat;  // until the url is known: the error has the same form for both
       take_envelope(out, object);
-      take_openai_body(out, line);
+      take_openai_body(out, line, object["body"]);
     }
   } catch (const Error& error) {
     out.request.error = error;
@@ -82,8 +81,7 @@ BatchLine parse_batch_line(std::string_view line, std::int64_t number) {
 
 BatchLine too_long_line(std::int64_t number) {
   BatchLine out;
-  out.request.id = std::to_string(number);
-  out.request.id_json = '"' + out.request.id + '"';
+  out.request = named_by_line(number);
   out.error_kind = "line_too_long";
   out.request.error.emplace(ExitCode::kBadInput,
                             format("line {}: expected at most {} bytes, found more", number, LineReader::kLongestLine));

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/batch/batch_status.h"
 
-#include <nlohmann/json.hpp>
+#include <algorithm>
+#include <chrono>
 
 #include "launcher/batch/answer_log.h"
 
 namespace unmask::launcher {
 namespace {
+
+std::string synced_text(const Recovered& found) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto ago = std::chrono::duration_cast<std::chrono::seconds>(now).count() - found.last_sync_unix_seconds;
+  return found.last_sync_unix_seconds == 0 ? "never" : format("{} s ago", std::max<std::int64_t>(ago, 0));
+}
 
 /// The lock tells whether somebody has the answers open; it is taken for a moment only.
 const char* state_of(const Recovered& found, AppendFile& journal) {
@@ -29,8 +36,8 @@ ExitCode print_batch_status(const Job& job) {
   for (const auto& [kind, count] : found.tally.errors) {
     text += format("  {}: {}\n", kind, count);
   }
-  text += format("tokens: {} in {} passes\noutput: {} bytes\nlast run: {}\n", found.tally.text_tokens, found.tally.passes,
-                 found.output_bytes, found.last_run);
+  text += format("tokens: {} in {} passes\noutput: {} bytes, {} of them on disk for certain (forced there {})\nlast run: {}\n",
+                 found.tally.text_tokens, found.tally.passes, found.output_bytes, found.synced_output_bytes, synced_text(found), found.last_run);
   job.output.write(text);
   return ExitCode::kDone;
 }

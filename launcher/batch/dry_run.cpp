@@ -46,7 +46,7 @@ void count(Survey& survey, const Prepared& prepared) {
 
 Survey survey_input(const Job& job, const Network& network) {
   ModelText text;
-  text.read(network.folder());
+  text.read(network.files());
   RequestPump pump({.input = job.options().text("input"), .model_name = {}}, Tokenizing{job.options(), text, network.config()}, AnsweredSet());
   Survey survey;
   for (;;) {

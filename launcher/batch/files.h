@@ -40,7 +40,7 @@ class Files {
 class SystemFiles : public Files {
  public:
   std::unique_ptr<AppendFile> open(const std::filesystem::path& file) override;
-  /// For reading alone; the file must be there.
+  /// For reading alone; the file must be there. Its lock is shared with other readers.
   static std::unique_ptr<AppendFile> open_for_reading(const std::filesystem::path& file);
 };
 

@@ -19,12 +19,10 @@ namespace {
 constexpr std::uint64_t kMaxTextFileBytes = std::uint64_t{1} << 30;
 
 /// Of the files that turn text into tokens and back.
-std::string text_fingerprint(const std::filesystem::path& folder) {
+std::string text_fingerprint(const runtime::ModelFiles& files) {
   runtime::Fingerprint all;
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"}) {
-    std::error_code ignored;
-    const bool is_there = std::filesystem::exists(folder / name, ignored);
-    all.add(is_there ? runtime::read_text_file(folder / name, kMaxTextFileBytes) : "");
+    all.add(files.has(name) ? files.read(name, kMaxTextFileBytes) : "");
   }
   return all.text();
 }
@@ -58,7 +56,7 @@ JobFacts job_facts(const Job& job, const Network& network) {
   JobFacts out;
   const auto add = [&](std::string name, std::string value) { out.facts.emplace_back(std::move(name), std::move(value)); };
   add("model", network.fingerprint());
-  add("tokenizer and template", text_fingerprint(network.folder()));
+  add("tokenizer and template", text_fingerprint(network.files()));
   add("--dtype", options.text("dtype"));
   add("--kernel", std::string(network.kernels().name));
   add("order", options.is_on("unordered") ? "any" : "input");

@@ -63,7 +63,7 @@ class Worker {
       return *rank_.tokenizer;
     }
     if (!own_tokenizer_) {
-      own_tokenizer_.emplace(runtime::Tokenizer::read(rank_.network.folder() / "tokenizer.json"));
+      own_tokenizer_.emplace(runtime::Tokenizer::of_model(rank_.network.files()));
     }
     return *own_tokenizer_;
   }

@@ -85,9 +85,10 @@ std::string content_text(const ordered_json& content) {
   return text;
 }
 
-void take_messages(RequestInput& request, const ordered_json& body) {
+/// With the members of a message in the order written, which a template may print.
+void take_messages(RequestInput& request, std::string_view line, const json& body) {
   require(body.contains("messages"), ExitCode::kBadInput, "messages: expected an array of messages, found no such key");
-  ordered_json messages = body["messages"];
+  ordered_json messages = std::move(ordered_json::parse(line)["body"]["messages"]);
   if (!messages.is_array() || messages.empty()) {
     bad("messages", "an array of at least one message", json(messages));
   }
@@ -145,17 +146,15 @@ void take_option(RequestInput& request, const std::string& key, const json& valu
 
 }  // namespace
 
-void take_openai_body(BatchLine& out, std::string_view line) {
-  const ordered_json body = ordered_json::parse(line)["body"];
+void take_openai_body(BatchLine& out, std::string_view line, const json& body) {
   const bool is_chat = out.form == BatchLine::Form::kChat;
-  const json plain = body;
   if (is_chat) {
-    take_messages(out.request, body);
+    take_messages(out.request, line, body);
   } else {
-    take_prompt(out.request, plain);
+    take_prompt(out.request, body);
   }
-  take_length(out.request, plain);
-  for (const auto& [key, value] : plain.items()) {
+  take_length(out.request, body);
+  for (const auto& [key, value] : body.items()) {
     if (key == (is_chat ? "messages" : "prompt") || key == "max_tokens" || key == "max_completion_tokens" || key == "gen_length") {
       continue;
     }

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <new>
 
+#include "cluster/pinning.h"
 #include "launcher/batch/line_hash.h"
 
 namespace unmask::launcher {
@@ -55,7 +56,10 @@ RequestPump::RequestPump(Options options, Tokenizing how, AnsweredSet answered)
   descriptor_ = std::make_unique<DescriptorSource>(opened_ ? opened_.get() : STDIN_FILENO, name, [this] { return is_cancelled(); });
   source_ = std::make_unique<UnpackedSource>(*descriptor_, name);
   const SignalsBlocked blocked;
-  thread_ = std::thread([this] { read_all(); });
+  thread_ = std::thread([this] {
+    cluster::leave_pins();
+    read_all();
+  });
 }
 
 RequestPump::~RequestPump() {
@@ -130,7 +134,7 @@ Prepared RequestPump::prepare(BatchLine line, Ticket ticket) const {
   try {
     out.request = tokenize_input(line.request, out.ticket.index, how_, prompt);
     out.ticket.prompt = out.request->prompt;
-    out.ticket.stops = out.request->to_request().options.stop;
+    out.ticket.stops = sampling_of(out.request->sampling).stop;
   } catch (const Error& error) {
     out.refused = error;
     out.ticket.error_kind = line.error_kind.empty() ? "invalid_request" : line.error_kind;

@@ -19,7 +19,8 @@ using runtime::FileDescriptor;
 
 class SystemFile : public AppendFile {
  public:
-  SystemFile(std::string name, FileDescriptor descriptor) : name_(std::move(name)), descriptor_(std::move(descriptor)) {
+  /// `lock`: LOCK_EX, or LOCK_SH of a file that is only read: over NFS nobody may have that one for himself alone.
+  SystemFile(std::string name, FileDescriptor descriptor, int lock) : name_(std::move(name)), descriptor_(std::move(descriptor)), lock_(lock) {
     look_at_end();
   }
 
@@ -64,7 +65,7 @@ class SystemFile : public AppendFile {
   bool try_lock() override {
     int result = 0;
     do {
-      result = ::flock(descriptor_.get(), LOCK_EX | LOCK_NB);
+      result = ::flock(descriptor_.get(), lock_ | LOCK_NB);
     } while (result != 0 && errno == EINTR);
     require(result == 0 || errno == EWOULDBLOCK, ExitCode::kIo,
             "{}: cannot be locked: {}; put the answers on a file system with locks (Lustre: mounted with -o flock)", name_,
@@ -86,6 +87,7 @@ class SystemFile : public AppendFile {
 
   std::string name_;
   FileDescriptor descriptor_;
+  int lock_;
   std::uint64_t end_ = 0;
 };
 
@@ -94,7 +96,7 @@ class SystemFile : public AppendFile {
 std::unique_ptr<AppendFile> SystemFiles::open(const std::filesystem::path& file) {
   FileDescriptor opened(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666));
   require(static_cast<bool>(opened), ExitCode::kIo, "{}: cannot be opened for writing: {}", file.string(), error_text(errno));
-  auto out = std::make_unique<SystemFile>(file.string(), std::move(opened));
+  auto out = std::make_unique<SystemFile>(file.string(), std::move(opened), LOCK_EX);
   const auto folder = file.parent_path().empty() ? std::filesystem::path(".") : file.parent_path();
   if (const FileDescriptor names(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)); names) {
     ::fsync(names.get());  // some file systems cannot; they keep their names otherwise
@@ -105,7 +107,7 @@ std::unique_ptr<AppendFile> SystemFiles::open(const std::filesystem::path& file)
 std::unique_ptr<AppendFile> SystemFiles::open_for_reading(const std::filesystem::path& file) {
   FileDescriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   require(static_cast<bool>(opened), ExitCode::kBadInput, "{}: cannot be opened: {}", file.string(), error_text(errno));
-  return std::make_unique<SystemFile>(file.string(), std::move(opened));
+  return std::make_unique<SystemFile>(file.string(), std::move(opened), LOCK_SH);
 }
 
 }  // namespace unmask::launcher

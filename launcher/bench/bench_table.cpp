@@ -15,6 +15,7 @@ constexpr auto kBenches = std::to_array<BenchSpec>({
     {"generate", bench_generate},
     {"exchange", bench_exchange},
     {"moe", bench_moe},
+    {"quality", bench_quality},
 });
 
 }  // namespace

@@ -40,5 +40,6 @@ BenchResult bench_attention(const Job& job);
 BenchResult bench_head(const Job& job);
 BenchResult bench_forward(const Job& job);
 BenchResult bench_moe(const Job& job);
+BenchResult bench_quality(const Job& job);
 
 }  // namespace unmask::launcher

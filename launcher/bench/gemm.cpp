@@ -5,6 +5,7 @@
 #include "bench/plain_check.h"
 #include "bench/synthetic_experts.h"
 #include "experts/grouped_experts.h"
+#include "experts/quantised.h"
 #include "launcher/bench/bench_case.h"
 #include "launcher/bench/bench_table.h"
 #include "launcher/run/network.h"
@@ -19,10 +20,11 @@ class Gemm {
       : job_(job),
         plan_(plan),
         compute_(compute),
+        type_(expert_type_of(job.options()).value_or(experts::WeightType::kBf16)),
         placement_(read_placement(job.options().text("placement"), plan.config.num_experts, job.comm.num_ranks())),
         held_(placement_.held_by(job.comm.rank())) {
     shape_ = {.hidden = plan.config.hidden, .width = plan.config.expert_width, .num_experts = std::ssize(held_), .top_k = 1};
-    weights_ = bench::synthetic_experts(shape_, compute);
+    weights_ = bench::synthetic_experts(shape_, compute, type_);
     shape_.num_experts = plan.config.num_experts;
     shape_.top_k = plan.config.experts_per_token;
   }
@@ -39,9 +41,11 @@ class Gemm {
     }
     one.run = [&] { grouped_.run(compute_, weights_, shape_.hidden, work.work()); };
     one.needs = [&] {
-      const double bytes = 2.0 * static_cast<double>(shape_.hidden * shape_.width * work.num_busy());
+      const auto bytes = [&](std::int64_t outputs, std::int64_t inputs) {
+        return static_cast<double>(experts::stored_bytes(type_, outputs, inputs) * work.num_busy());
+      };
       const double flops = 2.0 * static_cast<double>(shape_.hidden * shape_.width) * static_cast<double>(work.work().assignments.size());
-      return std::vector<Need>{{"gate and up", 2 * bytes, 2 * flops}, {"down", bytes, flops}};
+      return std::vector<Need>{{"gate and up", 2 * bytes(shape_.width, shape_.hidden), 2 * flops}, {"down", bytes(shape_.hidden, shape_.width), flops}};
     };
     one.experts_touched = {work.num_busy()};
     return measure_case(job_, plan_, compute_, one);
@@ -51,6 +55,7 @@ class Gemm {
   const Job& job_;
   const BenchPlan& plan_;
   const experts::Compute& compute_;
+  experts::WeightType type_;
   cluster::Placement placement_;
   std::span<const ExpertId> held_;
   bench::ExpertShape shape_;
@@ -66,10 +71,11 @@ BenchResult bench_gemm(const Job& job) {
   const experts::KernelFamily& kernels = agree_on_kernels(job, precision);
   ThreadTeam team(agree_on_threads(job));
   show_progress(job, team);
+  const cluster::Pin pin = pin_team(job, team);
   const experts::Compute compute{&kernels, &team, precision};
   std::unique_ptr<Gemm> gemm;
   agreed(job.comm, [&] {
-    bench::check_experts(kernels, precision, experts::WeightType::kBf16, team.size());
+    bench::check_experts(kernels, {precision, expert_type_of(job.options()).value_or(experts::WeightType::kBf16)}, team.size());
     gemm = std::make_unique<Gemm>(job, plan, compute);
   });
   BenchResult result{.records = {}, .threads = team.size(), .kernel = std::string(kernels.name)};

@@ -38,14 +38,15 @@ BenchResult bench_head(const Job& job) {
   const experts::KernelFamily& kernels = agree_on_kernels(job, precision);
   ThreadTeam team(agree_on_threads(job));
   show_progress(job, team);
+  const cluster::Pin pin = pin_team(job, team);
   const experts::Compute compute{&kernels, &team, precision};
   runtime::ModelConfig config = plan.config;
   config.num_layers = 0;
   runtime::ModelWeights weights;
   agreed(job.comm, [&] {
-    bench::check_network(kernels, precision, team.size());
+    bench::check_network(kernels, {.precision = precision}, team.size());
     weights = bench::synthetic_model(config, cluster::Placement::even(config.num_experts, job.comm.num_ranks()), job.comm.rank(),
-                                     experts::layout_of(kernels), team);
+                                     {.layout = experts::layout_of(kernels)}, team);
   });
   BenchResult result{.records = {}, .threads = team.size(), .kernel = std::string(kernels.name)};
   for (const std::int64_t tokens : plan.tokens) {

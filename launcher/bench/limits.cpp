@@ -66,6 +66,7 @@ BenchResult bench_limits(const Job& job) {
   const int num_threads = agree_on_threads(job);
   ThreadTeam team(num_threads);
   show_progress(job, team);
+  const cluster::Pin pin = pin_team(job, team);
   const Rates mine = measure(job, team);
   BenchResult out{.records = {}, .threads = num_threads, .kernel = "none"};
   out.records.push_back(record_of("memory read", "GB/s", summed(job.comm, mine.read), 1e-9));

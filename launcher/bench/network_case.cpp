@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "bench/plain_check.h"
 #include "bench/synthetic_model.h"
+#include "experts/quantised.h"
 #include "launcher/run/network.h"
 
 namespace unmask::launcher {
@@ -18,7 +19,9 @@ constexpr std::size_t kEnoughBytes = std::size_t{1} << 30;  ///< larger than a r
 runtime::ModelOptions model_options(const Job& job) {
   runtime::ModelOptions options;
   options.precision = precision_of(job.options());
+  options.expert_type = expert_type_of(job.options());
   options.kernel = job.options().text("kernel");
+  options.pinning = job.options().text("pin") == "off" ? runtime::ModelOptions::Pinning::kOff : runtime::ModelOptions::Pinning::kAuto;
   if (job.options().given("threads")) {
     options.num_threads = narrow<int>(job.options().integer("threads"));
   }
@@ -66,7 +69,7 @@ NetworkBench::NetworkBench(const Job& job, const BenchPlan& plan, const runtime:
   agreed(job.comm, [&] {
     require(longest <= config.max_positions, ExitCode::kUsage, "--tokens, --context: the network has {} positions, found {}",
             config.max_positions, longest);
-    bench::check_network(model_.kernels(), precision_, model_.num_threads());
+    bench::check_network(model_.kernels(), {precision_, model_.expert_type()}, model_.num_threads());
   });
   as_agreed([&] { model_.make_weights(bench::synthetic_model); });
   job.comm.set_deadline({std::chrono::duration<double>(job.options().real("watchdog"))});
@@ -124,6 +127,8 @@ void NetworkBench::add_attention(const Pass& pass, std::int64_t queries, std::ve
 
 void NetworkBench::add_experts(std::vector<Need>& needs) const {
   const auto matrix = static_cast<double>(config_.hidden * config_.expert_width);
+  const auto in_bytes = static_cast<double>(experts::stored_bytes(model_.expert_type(), config_.expert_width, config_.hidden));
+  const auto out_bytes = static_cast<double>(experts::stored_bytes(model_.expert_type(), config_.hidden, config_.expert_width));
   const auto held = model_.placement().held_by(job_.comm.rank());
   for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
     double rows = 0, touched = 0;
@@ -132,8 +137,8 @@ void NetworkBench::add_experts(std::vector<Need>& needs) const {
       rows += static_cast<double>(count);
       touched += count > 0 ? 1 : 0;
     }
-    needs.push_back({"experts", 2 * 2 * matrix * touched, 2 * 2 * matrix * rows});
-    needs.push_back({"experts", 2 * matrix * touched, 2 * matrix * rows});
+    needs.push_back({"experts", 2 * in_bytes * touched, 2 * 2 * matrix * rows});
+    needs.push_back({"experts", out_bytes * touched, 2 * matrix * rows});
   }
 }
 

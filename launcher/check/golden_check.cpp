@@ -31,12 +31,12 @@ struct Expected {
 Expected read_expected(const Job& job, const Network& network) {
   Expected out;
   agreed(job.comm, [&] {
-    out.logits = read_golden_logits(network.folder(), network.config().vocab_size);
-    out.decodes = read_golden_decodes(network.folder());
+    out.logits = read_golden_logits(network.files().path(), network.config().vocab_size);
+    out.decodes = read_golden_decodes(network.files().path());
     if (!out.decodes.cases.empty()) {
       ModelText text;
-      text.read(network.folder());
-      out.special = find_special_tokens(network.folder(), network.config(), text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
+      text.read(network.files());
+      out.special = find_special_tokens(network.files(), network.config(), text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
     }
     for (const GoldenLogits& one : out.logits) {
       require_fits(one.tokens, network.config());

@@ -47,7 +47,7 @@ void open_files(const Job& job, const Network& network, RootSide& root) {
   if (root.before.answers > 0) {
     job.log.info("{} requests are answered already, {} of them failed: going on behind them", root.before.answers, root.before.failed);
   }
-  root.pump.emplace(RequestPump::Options{.input = options.text("input"), .model_name = network.folder().filename().string()},
+  root.pump.emplace(RequestPump::Options{.input = options.text("input"), .model_name = network.files().path().filename().string()},
                     Tokenizing{options, root.text, network.config()}, std::move(answered));
   if (root.pump->is_regular_file()) {
     root.pump->wait_for_first();
@@ -61,8 +61,8 @@ bool begin(const Job& job, Network& network, RootSide& root, SpecialTokens& spec
   agreed(job.comm, [&] {
     if (job.comm.is_root()) {
       const auto open = [&] {
-        root.text.read(network.folder());
-        special = find_special_tokens(network.folder(), network.config(), root.text.tokenizer ? &*root.text.tokenizer : nullptr,
+        root.text.read(network.files());
+        special = find_special_tokens(network.files(), network.config(), root.text.tokenizer ? &*root.text.tokenizer : nullptr,
                                       job.options().sampling().mask_token);
         open_files(job, network, root);
         has_work = !root.pump->is_regular_file() || root.pump->state() == RequestPump::State::kMore;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/byte_stream.h"
+#include "bench/plain_check.h"
 #include "experts/kernel_check.h"
 #include "launcher/check/exchange_check.h"
 #include "launcher/check/golden_check.h"
@@ -44,6 +45,14 @@ std::string failed_kernels(std::int64_t& num_checks) {
       if (!check.passed()) {
         failed += format("{}{}: {} differs by {:.3g}, {:.3g} allowed", failed.empty() ? "" : "; ", family->name, check.what,
                          check.difference, check.bound);
+      }
+    }
+    for (const auto type : {experts::WeightType::kBf16, experts::WeightType::kInt8, experts::WeightType::kInt4}) {
+      ++num_checks;
+      try {
+        bench::check_grouped_experts(*family, {.precision = experts::Precision::kBfloat16, .type = type}, 2);
+      } catch (const Error& error) {
+        failed += format("{}{}", failed.empty() ? "" : "; ", error.what());
       }
     }
   }

@@ -13,6 +13,7 @@ ExitCode run_batch(const Job& job);
 ExitCode run_logits(const Job& job);
 ExitCode run_check(const Job& job);
 ExitCode run_bench(const Job& job);
+ExitCode run_pack(const Job& job);  ///< rank 0 works
 
 // These need one rank only.
 ExitCode run_tokenize(const Job& job);

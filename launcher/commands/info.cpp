@@ -27,9 +27,9 @@ double with_decimals(double value, int decimals) {
   return std::round(value * unit) / unit;
 }
 
-Json model_json(const std::filesystem::path& folder, const runtime::ModelConfig& config) {
+Json model_json(const runtime::ModelFiles& files, const runtime::ModelConfig& config) {
   Json out = Json::object();
-  out["folder"] = folder.string();
+  out[files.packed() == nullptr ? "folder" : "packed"] = files.path().string();
   out["architecture"] = config.architecture;
   out["layers"] = config.num_layers;
   out["hidden"] = config.hidden;
@@ -48,28 +48,29 @@ Json model_json(const std::filesystem::path& folder, const runtime::ModelConfig&
   return out;
 }
 
-/// A folder with a config alone can be looked at too: what it would need is known before the weights are there.
-void add_weights(Json& out, const std::filesystem::path& folder) {
-  const bool has_weights = std::filesystem::exists(folder / "model.safetensors") ||
-                           std::filesystem::exists(folder / "model.safetensors.index.json");
+/// Returns how the experts are stored. A folder with a config alone can be looked at too: what it would need is known before the
+/// weights are there.
+experts::WeightType add_weights(Json& out, const runtime::ModelFiles& files) {
+  const bool has_weights = files.packed() != nullptr || files.has("model.safetensors") || files.has("model.safetensors.index.json");
   if (!has_weights) {
     out["tensor_bytes"] = nullptr;
     out["note"] = "no safetensors in this folder: config.json alone";
-    return;
+    return experts::WeightType::kBf16;
   }
-  const runtime::Checkpoint checkpoint(folder);
+  const runtime::Checkpoint checkpoint(files);
   out["tensor_bytes"] = checkpoint.tensor_bytes();
   out["fingerprint"] = checkpoint.fingerprint();
+  return checkpoint.expert_type();
 }
 
 /// Tokens that mean something; a folder without a mask token says so instead of failing.
-void add_tokens(Json& out, const std::filesystem::path& folder, const runtime::ModelConfig& config) {
+void add_tokens(Json& out, const runtime::ModelFiles& files, const runtime::ModelConfig& config) {
   ModelText text;
-  text.read(folder);
+  text.read(files);
   out["tokenizer"] = text.tokenizer ? Json(text.tokenizer->vocab_size()) : Json();
   out["chat_template"] = text.chat.has_value();
   try {
-    const auto special = find_special_tokens(folder, config, text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
+    const auto special = find_special_tokens(files, config, text.tokenizer ? &*text.tokenizer : nullptr, std::nullopt);
     out["mask_token"] = special.mask;
     out["end_tokens"] = special.ends;
   } catch (const Error& error) {
@@ -177,12 +178,12 @@ ExitCode run_info(const Job& job) {
   Json out = Json::object();
   out["version"] = version_line();
   if (job.options().given("model")) {
-    const std::filesystem::path folder = job.options().text("model");
-    const runtime::ModelConfig config = runtime::read_model_config(folder);
-    out["model"] = model_json(folder, config);
-    add_weights(out["model"], folder);
-    add_tokens(out["model"], folder, config);
-    const experts::WeightType type = expert_type_of(job.options()).value_or(experts::WeightType::kBf16);
+    const runtime::ModelFiles files(std::filesystem::path(job.options().text("model")));
+    const runtime::ModelConfig config = runtime::read_model_config(files);
+    out["model"] = model_json(files, config);
+    const experts::WeightType stored = add_weights(out["model"], files);
+    add_tokens(out["model"], files, config);
+    const experts::WeightType type = expert_type_of(job.options()).value_or(stored);
     out["expert_weights"] = experts::name_of(type);
     out["bytes_per_rank"] = bytes_per_rank(config, job.options().integer("ranks"), type);
     if (!config.unknown_keys.empty()) {

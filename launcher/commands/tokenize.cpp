@@ -77,7 +77,7 @@ RequestInput input_of(const std::string& line, const OptionValues& options) {
 ExitCode run_tokenize(const Job& job) {
   const OptionValues& options = job.options();
   ModelText model;
-  model.read(options.text("model"));
+  model.read(std::filesystem::path(options.text("model")));
   model.need_tokenizer("tokenize");
   require(!options.is_on("chat") || model.chat, ExitCode::kBadInput,
           "--chat needs a chat template (chat_template.jinja, or chat_template in tokenizer_config.json), found none in the model folder");
@@ -94,7 +94,7 @@ ExitCode run_tokenize(const Job& job) {
 ExitCode run_detokenize(const Job& job) {
   const OptionValues& options = job.options();
   ModelText model;
-  model.read(options.text("model"));
+  model.read(std::filesystem::path(options.text("model")));
   const runtime::Tokenizer& tokenizer = model.need_tokenizer("detokenize");
   const auto special = options.is_on("skip-special") ? runtime::Tokenizer::SpecialTokens::kSkip : runtime::Tokenizer::SpecialTokens::kKeep;
   for_each_line(job, [&](const std::string& line) {

@@ -60,30 +60,27 @@ Json run_json(const RunReport& run) {
   return out;
 }
 
+std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 }  // namespace
 
+/// Written member by member: lists of ids are most of an answer, and as JSON values they took most of its time.
 std::string answer_json(const AnswerLine& line, const RunReport* run) {
-  Json out = Json::object();
-  out["id"] = Json::parse(line.id_json);
+  std::string out = format(R"({{"id":{})", line.id_json);
   if (line.answer.error) {
-    out["error"] = Json::object();
-    out["error"]["code"] = static_cast<int>(line.answer.error->code());
-    out["error"]["message"] = line.answer.error->what();
+    out += format(R"(,"error":{{"code":{},"message":{}}})", static_cast<int>(line.answer.error->code()), dump(line.answer.error->what()));
   } else {
-    out["text"] = line.text.text;
-    out["tokens"] = line.answer.tokens;
-    out["prompt_tokens"] = line.prompt;
-    out["passes"] = line.answer.passes;
-    out["rows"] = line.answer.rows;
-    out["finish_reason"] = line.text.finish_reason == runtime::FinishReason::kStop ? "stop" : "length";
+    out += format(R"(,"text":{},"tokens":[{}],"prompt_tokens":[{}],"passes":{},"rows":{},"finish_reason":"{}")", dump(line.text.text),
+                  fmt::join(line.answer.tokens, ","), fmt::join(line.prompt, ","), line.answer.passes, line.answer.rows,
+                  line.text.finish_reason == runtime::FinishReason::kStop ? "stop" : "length");
     if (line.trace == AnswerLine::Trace::kPrint) {
-      out["trace"] = trace_json(line.answer.trace);
+      out += format(R"(,"trace":{})", dump(trace_json(line.answer.trace)));
     }
   }
   if (run != nullptr) {
-    out["run"] = run_json(*run);
+    out += format(R"(,"run":{})", dump(run_json(*run)));
   }
-  return as_json_line(out.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return as_json_line(out + "}");
 }
 
 }  // namespace unmask::launcher

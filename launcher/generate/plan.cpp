@@ -35,9 +35,9 @@ Plan make_plan(const Job& job, const Network& network) {
     if (!job.comm.is_root()) {
       return;
     }
-    plan.text.read(network.folder());
+    plan.text.read(network.files());
     const auto* tokenizer = plan.text.tokenizer ? &*plan.text.tokenizer : nullptr;
-    plan.special = find_special_tokens(network.folder(), network.config(), tokenizer, job.options().sampling().mask_token);
+    plan.special = find_special_tokens(network.files(), network.config(), tokenizer, job.options().sampling().mask_token);
     plan.asked = tokenize_inputs(job, plan.text, network.config());
     plan.draws = wants_view(job);
   });
@@ -45,7 +45,7 @@ Plan make_plan(const Job& job, const Network& network) {
   const bool looks_for_stops = std::ranges::any_of(plan.requests, [](const auto& r) { return r.sampling.contains("stop"); });
   agreed(job.comm, [&] {
     if (looks_for_stops && !job.comm.is_root()) {
-      plan.text.tokenizer.emplace(runtime::Tokenizer::read(network.folder() / "tokenizer.json"));
+      plan.text.tokenizer.emplace(runtime::Tokenizer::of_model(network.files()));
     }
   });
   return plan;

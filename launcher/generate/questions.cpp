@@ -7,7 +7,7 @@ namespace unmask::launcher {
 namespace {
 
 /// What the command line says, and on top of it what the request says itself.
-OptionValues::Given sampling_of(const OptionValues& options, const RequestInput& input) {
+OptionValues::Given merged_sampling(const OptionValues& options, const RequestInput& input) {
   OptionValues::Given merged = input.sampling;
   for (const auto& [name, values] : options.all_given()) {
     if (const OptionSpec* spec = find_option(name); spec != nullptr && spec->group == OptionGroup::kSampling) {
@@ -34,7 +34,7 @@ TokenRequest tokenize_input(const RequestInput& input, std::int64_t number, cons
     throw *input.error;
   }
   TokenRequest request{.number = number, .id = input.id, .prompt = encode_prompt(how.model, input, prompt),
-                       .sampling = sampling_of(how.options, input)};
+                       .sampling = merged_sampling(how.options, input)};
   const runtime::Request typed = request.to_request();
   runtime::require_runnable(typed, how.config);
   require(typed.options.stop.empty() || how.model.tokenizer, ExitCode::kBadInput,
@@ -53,7 +53,7 @@ TokenQuestions tokenize_inputs(const Job& job, const ModelText& model, const run
     question.id_json = input.id_json;
     try {
       TokenRequest request = tokenize_input(input, number, how, prompt);
-      const runtime::SamplingOptions sampling = request.to_request().options;
+      const runtime::SamplingOptions sampling = sampling_of(request.sampling);
       question.prompt = request.prompt;
       question.stops = sampling.stop;
       question.gen_length = sampling.gen_length;

@@ -182,7 +182,7 @@ void check_combinations(const CommandSpec& command, const OptionValues& values) 
   if (const bool needs_none = command.command == Command::kInfo || command.command == Command::kCheck ||
                                   command.command == Command::kBench || (command.command == Command::kBatch && values.given("status"));
       !needs_none && !values.given("model")) {
-    usage(command.name, "expected --model DIR, a checkpoint folder, found none");
+    usage(command.name, "expected --model, a checkpoint folder or a packed model, found none");
   }
   if (command.command == Command::kGenerate) {
     for (const char* input : {"prompt", "prompt-tokens", "messages"}) {
@@ -208,6 +208,15 @@ void check_combinations(const CommandSpec& command, const OptionValues& values) 
   }
   if (command.command == Command::kBench && !values.given("bench")) {
     usage(command.name, format("expected what to measure, {}, found none", allowed_values(*find_option("bench"))));
+  }
+  if (find_option("dtype")->commands.has(command.command) && values.text("dtype").find(',') != std::string::npos &&
+      (command.command != Command::kBench || values.text("bench") != "quality")) {
+    usage(command.name, format("--dtype: expected {}, found '{}'", allowed_values(*find_option("dtype")), values.text("dtype")));
+  }
+  if (command.command == Command::kPack) {
+    if (!values.given("output") || values.text("dtype") == "f32") {
+      usage(command.name, "expected --output FILE, and --dtype bf16, int8 or int4");
+    }
   }
   if (command.command == Command::kLogits) {
     if (values.texts("prompt-tokens").size() != 1 || !values.given("output")) {

@@ -31,6 +31,11 @@ bool in_range(const OptionSpec& spec, std::string_view value) {
       return value == "on" || value == "off";
     case ValueKind::kChoice:
       return std::ranges::count(split_choices(spec.choices), value) > 0;
+    case ValueKind::kChoices: {
+      const auto parts = split_list(value);
+      const auto choices = split_choices(spec.choices);
+      return !parts.empty() && std::ranges::all_of(parts, [&](std::string_view part) { return std::ranges::count(choices, part) > 0; });
+    }
     case ValueKind::kInteger: {
       const auto n = parse<std::uint64_t>(value);
       return n && *n >= spec.min && *n <= spec.max;
@@ -53,19 +58,22 @@ std::string shown(std::string_view value) {
   return value.size() > kLongest ? out + "..." : out;
 }
 
+std::vector<std::string_view> split(std::string_view text, char between) {
+  std::vector<std::string_view> out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(between), text.size());
+    out.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
 std::string join(const std::vector<std::string_view>& parts) { return format("{}", fmt::join(parts, ", ")); }
 
 }  // namespace
 
-std::vector<std::string_view> split_choices(std::string_view choices) {
-  std::vector<std::string_view> out;
-  while (!choices.empty()) {
-    const std::size_t bar = std::min(choices.find('|'), choices.size());
-    out.push_back(choices.substr(0, bar));
-    choices.remove_prefix(std::min(bar + 1, choices.size()));
-  }
-  return out;
-}
+std::vector<std::string_view> split_choices(std::string_view choices) { return split(choices, '|'); }
+std::vector<std::string_view> split_list(std::string_view list) { return split(list, ','); }
 
 const OptionSpec* find_option(std::string_view name) {
   const auto table = option_table();
@@ -95,6 +103,7 @@ std::string allowed_values(const OptionSpec& spec) {
     case ValueKind::kOnOff:
       return "on or off";
     case ValueKind::kChoice:
+    case ValueKind::kChoices:
       return "one of " + join(split_choices(spec.choices));
     case ValueKind::kInteger:
       return format("a whole number from {} to {}", spec.min, spec.max);

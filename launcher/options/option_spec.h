@@ -12,7 +12,7 @@
 
 namespace unmask::launcher {
 
-enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench, kBatch };
+enum class Command : std::uint8_t { kGenerate, kLogits, kTokenize, kDetokenize, kInfo, kCheck, kBench, kBatch, kPack };
 
 /// A set of commands: which ones take an option.
 struct CommandSet {
@@ -27,6 +27,7 @@ enum class ValueKind {
   kFlag,     ///< takes no value on the command line; on|off in the environment
   kOnOff,    ///< on|off; a boolean in a request
   kChoice,   ///< one of `choices`
+  kChoices,  ///< one of `choices`, or several with commas between them, where the command takes several
   kInteger,  ///< whole number in [min, max]
   kReal,     ///< number in [0, max_real]
   kText,
@@ -66,6 +67,9 @@ std::string allowed_values(const OptionSpec& spec);    ///< "a whole number from
 
 /// What is wrong with this value, as "expected ..., found ..."; nothing if it is in range.
 std::optional<std::string> find_fault(const OptionSpec& spec, std::string_view value);
+
+/// The parts of "a,b,c".
+std::vector<std::string_view> split_list(std::string_view list);
 
 /// The parts of "a|b|c".
 std::vector<std::string_view> split_choices(std::string_view choices);

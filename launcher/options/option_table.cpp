@@ -19,9 +19,10 @@ constexpr CommandSet kInfo = only(Command::kInfo);
 constexpr CommandSet kCheck = only(Command::kCheck);
 constexpr CommandSet kBench = only(Command::kBench);
 constexpr CommandSet kBatch = only(Command::kBatch);
+constexpr CommandSet kPack = only(Command::kPack);
 constexpr CommandSet kAnswers = kGenerate | kBatch | kBench;
 constexpr CommandSet kComputes = kAnswers | kLogits | kCheck;
-constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo;
+constexpr CommandSet kAll = kComputes | kTokenize | kDetokenize | kInfo | kPack;
 
 constexpr std::uint64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
 constexpr std::uint64_t kMaxBytes = std::numeric_limits<std::int64_t>::max();
@@ -51,12 +52,12 @@ constexpr std::string_view kDecoders = "threshold|steps|factor|credit|hierarchy"
 constexpr std::string_view kCaches = "none|prefix|dual|vicinity";
 constexpr std::string_view kRemaskings = "low_confidence|random";
 
-constexpr std::string_view kBenches = "limits|gemm|attention|head|forward|generate|exchange|moe";
+constexpr std::string_view kBenches = "limits|gemm|attention|head|forward|generate|exchange|moe|quality";
 constexpr std::string_view kFormats = "md|json|csv";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
-    {.name = "model", .group = OptionGroup::kModel, .commands = kAll, .value = "DIR",
-     .help = "checkpoint folder in Hugging Face form: config.json, safetensors, tokenizer.json"},
+    {.name = "model", .group = OptionGroup::kModel, .commands = kAll, .value = "DIR|FILE",
+     .help = "checkpoint folder in Hugging Face form (config.json, safetensors, tokenizer.json), or a file written by pack"},
 
     {.name = "prompt", .group = OptionGroup::kInput, .commands = kGenerate, .value = "TEXT", .repeat = Repeat::kCollects,
      .help = "a question; may be given several times, the answers come in the same order"},
@@ -85,12 +86,14 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "config", .group = OptionGroup::kInput, .commands = kBench, .value = "NAME|FILE",
      .help = "a network of this shape with random weights in memory: llada-moe-7b or a config.json (gemm, attention, head, "
              "forward: llada-moe-7b; generate: instead of --model)"},
+    {.name = "expect", .group = OptionGroup::kInput, .commands = kBench, .value = "FILE",
+     .help = "quality: the right answer to each of --requests, one a line"},
     {.name = "concurrency", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "1,4,16,64",
      .help = "generate: requests at a time, a case for each"},
     {.name = "count", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
-     .fallback_note = "all of --requests, else as many as run at a time", .min = 1, .max = 1000000, .help = "generate: requests of a case"},
+     .fallback_note = "all of --requests, else as many as run at a time", .min = 1, .max = 1000000, .help = "generate: requests of a case; quality: made-up requests, 8 without it"},
     {.name = "prompt-length", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "TOKENS",
-     .fallback = "128", .max = kMaxInt, .help = "generate: length of made-up prompts, without --requests"},
+     .fallback = "128", .max = kMaxInt, .help = "generate, quality: length of made-up prompts, without --requests"},
     {.name = "tokens", .group = OptionGroup::kInput, .commands = kBench, .value = "LIST", .fallback = "32,512",
      .help = "rows per rank, a case for each (gemm, attention, head, forward: 1,8,32,128,1024)"},
     {.name = "hidden", .group = OptionGroup::kInput, .kind = ValueKind::kInteger, .commands = kBench, .value = "N",
@@ -206,8 +209,8 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .choices = "auto|on|off", .help = "draw the answer while it is unmasked; auto: if a single process writes to a terminal"},
     {.name = "show-steps", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kGenerate,
      .help = "with --json or --requests: add \"trace\", what each step unmasked with which confidence"},
-    {.name = "output", .letter = 'o', .group = OptionGroup::kOutput, .commands = kLogits | kBatch, .value = "FILE",
-     .help = "logits: the safetensors file for logits [rows, vocabulary] f32 and router_counts [layers, experts] i64; batch: the file of "
+    {.name = "output", .letter = 'o', .group = OptionGroup::kOutput, .commands = kLogits | kBatch | kPack, .value = "FILE",
+     .help = "pack: the packed model; logits: the safetensors file for logits [rows, vocabulary] f32 and router_counts [layers, experts] i64; batch: the file of "
              "answers, with a journal FILE.journal beside it"},
     {.name = "unordered", .group = OptionGroup::kOutput, .kind = ValueKind::kFlag, .commands = kBatch,
      .help = "write each answer when it is there, not in the order of the input"},
@@ -234,11 +237,15 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "ranks", .group = OptionGroup::kOutput, .kind = ValueKind::kInteger, .commands = kInfo, .value = "N",
      .fallback = "1", .min = 1, .max = 1 << 16, .help = "show the bytes that each of N ranks would hold"},
 
-    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kAnswers | kLogits | kBench | kInfo, .fallback = "bf16",
+    {.name = "dtype", .group = OptionGroup::kMachine, .kind = ValueKind::kChoices, .commands = kAnswers | kLogits | kBench | kInfo | kPack, .fallback = "bf16",
+     .fallback_note = "bf16, or as a packed model holds them",
      .choices = "bf16|f32|int8|int4", .help = "bf16; f32: all arithmetic in f32 (parity), weights still bf16; int8, int4: experts held in fewer bits, "
-                                              "quantised while loading, multiplied in bf16"},
-    {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes, .value = "N",
+                                              "quantised while loading, multiplied in bf16; bench quality takes a list"},
+    {.name = "threads", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kComputes | kPack, .value = "N",
      .fallback_note = "this rank's share of the cores it may use", .min = 1, .max = 4096, .help = "threads per rank"},
+    {.name = "pin", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "auto", .choices = "auto|off",
+     .help = "auto: each thread runs on a core of its own, inside the binding that the rank inherited, where there is one for each thread of "
+             "the host's ranks; off: where the system puts it"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",
      .help = "kernel family, see 'unmask info'; auto: the best that every rank has"},
     {.name = "transport", .group = OptionGroup::kMachine, .commands = kComputes, .value = "mpi|threads:N", .fallback = "mpi",

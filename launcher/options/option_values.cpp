@@ -12,6 +12,18 @@ const OptionSpec& known(std::string_view name) {
   return *spec;
 }
 
+/// What the table says of a request that gives nothing.
+runtime::SamplingOptions table_sampling() {
+  runtime::SamplingOptions out;
+  for (const OptionSpec& spec : option_table()) {
+    if (spec.apply != nullptr && !spec.fallback.empty()) {
+      const std::string fallback(spec.fallback);
+      spec.apply(out, std::span(&fallback, 1));
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<std::string> OptionValues::texts(std::string_view name) const {
@@ -49,17 +61,19 @@ bool OptionValues::is_on(std::string_view name) const {
   return !all.empty() && all.back() == "on";
 }
 
-runtime::SamplingOptions OptionValues::sampling() const {
-  runtime::SamplingOptions out;
-  for (const OptionSpec& spec : option_table()) {
-    if (spec.apply != nullptr) {
-      if (const auto values = texts(spec.name); !values.empty()) {
-        spec.apply(out, values);
-      }
+runtime::SamplingOptions sampling_of(const OptionValues::Given& given) {
+  static const runtime::SamplingOptions kFallbacks = table_sampling();  // a batch asks by the million
+  runtime::SamplingOptions out = kFallbacks;
+  for (const auto& [name, values] : given) {
+    const OptionSpec* spec = find_option(name);
+    if (spec != nullptr && spec->apply != nullptr && !values.empty()) {
+      spec->apply(out, values);
     }
   }
   return out;
 }
+
+runtime::SamplingOptions OptionValues::sampling() const { return sampling_of(given_); }
 
 std::string OptionValues::dump(Command command) const {
   std::string out;

@@ -42,4 +42,7 @@ class OptionValues {
   Given given_;
 };
 
+/// The sampling options among these checked values, and the table's defaults for the others.
+runtime::SamplingOptions sampling_of(const OptionValues::Given& given);
+
 }  // namespace unmask::launcher

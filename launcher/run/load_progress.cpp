@@ -14,7 +14,7 @@ constexpr double kShortLoadSeconds = 1;
 
 }  // namespace
 
-LoadProgressLine::LoadProgressLine(const Logger& log) : log_(log), in_place_(::isatty(STDERR_FILENO) == 1) {}
+LoadProgressLine::LoadProgressLine(const Logger& log, std::string_view what) : log_(log), what_(what), in_place_(::isatty(STDERR_FILENO) == 1) {}
 
 void LoadProgressLine::show(const runtime::LoadProgress& now) {
   const double pause = in_place_ ? kRedrawSeconds : kLineSeconds;
@@ -24,7 +24,7 @@ void LoadProgressLine::show(const runtime::LoadProgress& now) {
   }
   since_shown_.emplace();
   const double share = 100.0 * static_cast<double>(now.bytes_read) / static_cast<double>(std::max<std::uint64_t>(now.bytes_total, 1));
-  const std::string text = format("loading: {} of {} bytes ({:.0f} %), {:.2f} GB/s", now.bytes_read, now.bytes_total, share,
+  const std::string text = format("{}: {} of {} bytes ({:.0f} %), {:.2f} GB/s", what_, now.bytes_read, now.bytes_total, share,
                                   static_cast<double>(now.bytes_read) / std::max(now.seconds, 1e-3) / 1e9);
   if (!in_place_) {
     log_.info("{}", text);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -13,12 +14,14 @@ namespace unmask::launcher {
 /// of short loads, nor where the log is off.
 class LoadProgressLine {
  public:
-  explicit LoadProgressLine(const Logger& log);
+  /// `what` is done: "loading", "packing".
+  explicit LoadProgressLine(const Logger& log, std::string_view what = "loading");
   void show(const runtime::LoadProgress& now);
   void close();
 
  private:
   const Logger& log_;
+  std::string_view what_;
   bool in_place_;
   bool drawn_ = false;
   std::optional<Stopwatch> since_shown_;

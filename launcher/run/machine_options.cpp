@@ -38,6 +38,10 @@ int agree_on_threads(const Job& job) {
   return job.options().given("threads") ? narrow<int>(job.options().integer("threads")) : share;
 }
 
+cluster::Pin pin_team(const Job& job, ThreadTeam& team) {
+  return job.options().text("pin") == "off" ? cluster::Pin() : runtime::pin_team(job.comm, team, &job.log);
+}
+
 comm::ExchangeOptions exchange_options(const OptionValues& options) {
   const std::string algorithm = options.text("exchange");
   return {.combine = options.text("combine") == "fast" ? comm::Combine::kFast : comm::Combine::kExact,

@@ -17,6 +17,7 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
   const OptionValues& given = job.options();
   runtime::ModelOptions options{.precision = precision, .expert_type = expert_type_of(given), .kernel = given.text("kernel")};
   options.exchange = exchange_options(given);
+  options.pinning = given.text("pin") == "off" ? runtime::ModelOptions::Pinning::kOff : runtime::ModelOptions::Pinning::kAuto;
   if (given.given("threads")) {
     options.num_threads = narrow<int>(given.integer("threads"));
   }
@@ -34,6 +35,7 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
 Network::Network(const Job& job, const Options& options) : job_(job), precision_(options.precision), make_weights_(options.make_weights) {
   as_agreed([&] {
     auto how = model_options(job, options.precision);
+    how.expert_type = options.expert_type ? options.expert_type : how.expert_type;
     how.exchange.trace = job.options().given("trace") ? &trace_ : nullptr;
     how.exchange.routing_log = job.options().given("record-routing") ? &routing_ : nullptr;
     model_ = options.config ? std::make_unique<runtime::Model>(job.comm, *options.config, std::move(how))
@@ -56,8 +58,6 @@ void Network::load() {
   LoadProgressLine progress(job_.log);
   as_agreed([&] {
     if (make_weights_) {
-      require(model_->expert_type() == experts::WeightType::kBf16, ExitCode::kUsage,
-              "--dtype {}: synthetic weights are bf16 so far; give bf16 or f32, or measure a --model", dtype());
       model_->make_weights(make_weights_);
     } else {
       model_->load([&](const runtime::LoadProgress& now) {

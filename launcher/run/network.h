@@ -18,6 +18,7 @@ class Network {
     experts::Precision precision = experts::Precision::kBfloat16;
     std::optional<runtime::ModelConfig> config = {};      ///< instead of --model: a network without a folder, and
     runtime::Model::MakeWeights make_weights = {};        ///< what makes its weights
+    std::optional<experts::WeightType> expert_type = {};  ///< instead of what --dtype says
   };
   /// Reads headers only.
   Network(const Job& job, const Options& options);
@@ -26,7 +27,7 @@ class Network {
   void load();
 
   const runtime::ModelConfig& config() const { return model_->config(); }
-  const std::filesystem::path& folder() const { return model_->folder(); }
+  const runtime::ModelFiles& files() const { return model_->files(); }
   std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   std::string dtype() const;  ///< of --dtype's words, the one that is true
@@ -67,5 +68,8 @@ const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision
 
 /// Collective. --threads, or this rank's share of the cores that it may use.
 int agree_on_threads(const Job& job);
+
+/// Collective. runtime::pin_team(), unless --pin says off.
+cluster::Pin pin_team(const Job& job, ThreadTeam& team);
 
 }  // namespace unmask::launcher

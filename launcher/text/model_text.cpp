@@ -30,11 +30,10 @@ ordered_json conversation(const RequestInput& request, const PromptOptions& opti
 
 }  // namespace
 
-void ModelText::read(const std::filesystem::path& folder) {
-  runtime::require_model_folder(folder);
-  if (std::error_code error; std::filesystem::exists(folder / "tokenizer.json", error)) {
-    tokenizer.emplace(runtime::Tokenizer::read(folder / "tokenizer.json"));
-    if (auto found = runtime::ChatTemplate::read(folder)) {
+void ModelText::read(const runtime::ModelFiles& files) {
+  if (files.has("tokenizer.json")) {
+    tokenizer.emplace(runtime::Tokenizer::of_model(files));
+    if (auto found = runtime::ChatTemplate::read(files)) {
       chat.emplace(std::move(*found));
     }
   }

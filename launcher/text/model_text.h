@@ -13,13 +13,13 @@
 
 namespace unmask::launcher {
 
-/// What a model folder knows about text; a folder without tokenizer.json knows token ids only.
+/// What a model knows about text; one without tokenizer.json knows token ids only.
 struct ModelText {
   std::optional<runtime::Tokenizer> tokenizer;
   std::optional<runtime::ChatTemplate> chat;
 
   /// Fills an empty one. Throws Error(kBadInput).
-  void read(const std::filesystem::path& folder);
+  void read(const runtime::ModelFiles& files);
   /// The tokenizer, or Error(kBadInput) saying that `what` needs one.
   const runtime::Tokenizer& need_tokenizer(std::string_view what) const;
 };

@@ -38,6 +38,7 @@ std::string option_text(const OptionSpec& spec, std::string_view key, const json
       }
       return value.dump();
     case ValueKind::kChoice:
+    case ValueKind::kChoices:
     case ValueKind::kText:
       break;
   }

@@ -60,19 +60,28 @@ void take_options(RequestInput& request, const json& object) {
 
 }  // namespace
 
-RequestInput parse_request_line(std::string_view line, std::int64_t number) {
+RequestInput named_by_line(std::int64_t number) {
   RequestInput request;
   request.id = std::to_string(number);
   request.id_json = '"' + request.id + '"';
+  return request;
+}
+
+void take_request(RequestInput& request, std::string_view line, const json& object) {
+  take_id(request, object);
+  take_prompt(request, line, object);
+  take_options(request, object);
+}
+
+RequestInput parse_request_line(std::string_view line, std::int64_t number) {
+  RequestInput request = named_by_line(number);
   try {
     const std::string name = format("line {}", number);
     const json object = runtime::parse_json_strictly(line, name, LineReader::kLongestLine);
     if (!object.is_object()) {
       bad(name, "a JSON object", object);
     }
-    take_id(request, object);
-    take_prompt(request, line, object);
-    take_options(request, object);
+    take_request(request, line, object);
   } catch (const Error& error) {
     request.error = error;
   }

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "base/error.h"
 #include "base/types.h"
 #include "launcher/options/option_values.h"
@@ -29,6 +31,13 @@ struct RequestInput {
 /// One line of a request file (DESIGN.md section 7): exactly one of prompt, prompt_tokens and messages, an optional id (a
 /// string or a whole number, else `number` as a string), any sampling option. Never throws for what the line holds.
 RequestInput parse_request_line(std::string_view line, std::int64_t number);
+
+// The two steps of it, for who has parsed the line already.
+
+/// Nothing but an id, which is the number of the line until a better one is found.
+RequestInput named_by_line(std::int64_t number);
+/// The rest; `object` was parsed from `line`. Throws Error(kBadInput); the id is taken first, so that it is there beside an error.
+void take_request(RequestInput& request, std::string_view line, const nlohmann::json& object);
 
 /// "1,2,3" (blanks allowed, empty: no tokens). Throws Error(kUsage) with the part that is no token id.
 std::vector<TokenId> parse_token_list(std::string_view list, std::string_view option);

@@ -52,7 +52,7 @@ std::vector<runtime::Unmasked> get_unmasked(ByteReader& in) {
 }  // namespace
 
 runtime::Request TokenRequest::to_request() const {
-  return {.number = number, .id = id, .prompt = prompt, .options = OptionValues(sampling).sampling()};
+  return {.number = number, .id = id, .prompt = prompt, .options = sampling_of(sampling)};
 }
 
 std::vector<std::byte> pack(std::span<const TokenRequest> requests) {

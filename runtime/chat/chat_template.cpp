@@ -49,8 +49,8 @@ ChatTemplate ChatTemplate::parse(std::string_view source, std::string_view name)
   return ChatTemplate(std::move(impl));
 }
 
-std::optional<ChatTemplate> ChatTemplate::read(const std::filesystem::path& folder) {
-  std::optional<chat::TemplateSource> source = chat::read_template_source(folder);
+std::optional<ChatTemplate> ChatTemplate::read(const ModelFiles& files) {
+  std::optional<chat::TemplateSource> source = chat::read_template_source(files);
   if (!source) {
     return std::nullopt;
   }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +9,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "runtime/model_files.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace unmask::runtime {
@@ -23,7 +23,7 @@ class ChatTemplate {
   /// chat_template.jinja if there is one, else chat_template of tokenizer_config.json (a string, or the list form's
   /// "default"); bos_token, eos_token, pad_token, unk_token of tokenizer_config.json become template variables. Nothing
   /// if the folder has no template.
-  static std::optional<ChatTemplate> read(const std::filesystem::path& folder);
+  static std::optional<ChatTemplate> read(const ModelFiles& files);
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;
 

@@ -14,9 +14,8 @@ namespace {
 using Json = nlohmann::json;
 
 /// Nothing where there is no such file.
-std::optional<std::string> read_if_there(const std::filesystem::path& file, std::uint64_t max_bytes) {
-  std::error_code error;
-  return std::filesystem::exists(file, error) ? std::optional(read_text_file(file, max_bytes)) : std::nullopt;
+std::optional<std::string> read_if_there(const ModelFiles& files, std::string_view name, std::uint64_t max_bytes) {
+  return files.has(name) ? std::optional(files.read(name, max_bytes)) : std::nullopt;
 }
 
 Json parse_config(const std::string& text, const std::string& name) {
@@ -63,14 +62,13 @@ std::optional<std::string> template_text(const Json& config, const std::string& 
 
 }  // namespace
 
-std::optional<TemplateSource> read_template_source(const std::filesystem::path& folder) {
-  const std::filesystem::path jinja = folder / "chat_template.jinja";
-  const std::filesystem::path config_file = folder / "tokenizer_config.json";
-  const std::string config_name = config_file.string();
+std::optional<TemplateSource> read_template_source(const ModelFiles& files) {
+  constexpr std::string_view kJinja = "chat_template.jinja", kConfig = "tokenizer_config.json";
+  const std::string config_name = files.name_of(kConfig);
   TemplateSource source;
-  std::optional<std::string> text = read_if_there(jinja, Limits().template_bytes);
-  source.name = jinja.string();
-  if (const auto json = read_if_there(config_file, kMaxSideFileBytes)) {
+  std::optional<std::string> text = read_if_there(files, kJinja, Limits().template_bytes);
+  source.name = files.name_of(kJinja);
+  if (const auto json = read_if_there(files, kConfig, kMaxSideFileBytes)) {
     const Json config = parse_config(*json, config_name);
     for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
       if (auto token = token_text(config, key, config_name)) {

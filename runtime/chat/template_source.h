@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "runtime/model_files.h"
 
 namespace unmask::runtime::chat {
 
@@ -17,6 +18,6 @@ struct TemplateSource {
 };
 
 /// Nothing if the folder has no template. Throws Error(kBadInput): a file that is too large or not what it should be.
-std::optional<TemplateSource> read_template_source(const std::filesystem::path& folder);
+std::optional<TemplateSource> read_template_source(const ModelFiles& files);
 
 }  // namespace unmask::runtime::chat

@@ -71,14 +71,26 @@ struct Regex::Impl {
 struct Regex::Scratch::Impl {
   UniqueHandle<MatchContextTraits> context{pcre2_match_context_create(nullptr)};
   UniqueHandle<MatchDataTraits> data{pcre2_match_data_create(1, nullptr)};
-  UniqueHandle<JitStackTraits> stack{pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr)};
+  UniqueHandle<JitStackTraits> stack{};  ///< for texts that need more than the 32 KB of the machine's stack that PCRE2 begins with
+
+  void grow_stack() {
+    stack = UniqueHandle<JitStackTraits>(pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr));
+    if (!stack) {
+      throw std::bad_alloc();
+    }
+    pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+  }
+  int match(const pcre2_code* code, std::string_view text, std::size_t start, std::uint32_t options) {
+    const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+    // The text was checked once; checking it again for each match would be quadratic.
+    return pcre2_match(code, subject, text.size(), start, PCRE2_NO_UTF_CHECK | options, data.get(), context.get());
+  }
 };
 
 Regex::Scratch::Scratch() : impl_(std::make_unique<Impl>()) {
-  if (!impl_->context || !impl_->data || !impl_->stack) {
+  if (!impl_->context || !impl_->data) {
     throw std::bad_alloc();
   }
-  pcre2_jit_stack_assign(impl_->context.get(), nullptr, impl_->stack.get());
   pcre2_set_heap_limit(impl_->context.get(), kHeapLimitKib);
 }
 Regex::Scratch::~Scratch() = default;
@@ -115,7 +127,6 @@ void Regex::cut(std::string_view text, Scratch& scratch, std::vector<Match>& out
   pcre2_set_match_limit(work.context.get(), static_cast<std::uint32_t>(steps));
   pcre2_set_depth_limit(work.context.get(), static_cast<std::uint32_t>(steps));
   const double latest = thread_seconds() + 10.0 + 2e-6 * static_cast<double>(text.size());
-  const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   std::size_t start = 0;      // where the next match may begin
   std::size_t covered = 0;    // end of the last part in `out`
   std::size_t last_end = std::string_view::npos;
@@ -123,10 +134,13 @@ void Regex::cut(std::string_view text, Scratch& scratch, std::vector<Match>& out
   while (start <= text.size()) {
     const std::size_t window = std::min(text.size(), start + kWindowBytes);
     pcre2_set_offset_limit(work.context.get(), window);
-    // The text was checked once; checking it again for each match would be quadratic.
-    int found = pcre2_match(impl_->code.get(), subject, text.size(), start, PCRE2_NO_UTF_CHECK, work.data.get(), work.context.get());
+    int found = work.match(impl_->code.get(), text, start, 0);
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT && !work.stack) {
+      work.grow_stack();
+      found = work.match(impl_->code.get(), text, start, 0);
+    }
     if (found == PCRE2_ERROR_JIT_STACKLIMIT) {
-      found = pcre2_match(impl_->code.get(), subject, text.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, work.data.get(), work.context.get());
+      found = work.match(impl_->code.get(), text, start, PCRE2_NO_JIT);
     }
     if (++tries % 1024 == 0 || found == PCRE2_ERROR_NOMATCH) {
       require(thread_seconds() < latest, ExitCode::kBadInput, "{}: the pattern takes too long on a text of {} bytes", impl_->where, text.size());

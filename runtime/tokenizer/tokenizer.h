@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/types.h"
+#include "runtime/model_files.h"
 
 namespace unmask::runtime {
 
@@ -34,6 +35,8 @@ class Tokenizer {
   /// Throws Error(kBadInput): not JSON, or a component that is not supported (named).
   static Tokenizer parse(std::string_view json, std::string_view name);
   static Tokenizer read(const std::filesystem::path& file);
+  /// That of a folder or a packed model.
+  static Tokenizer of_model(const ModelFiles& files);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
 

@@ -114,4 +114,8 @@ Tokenizer Tokenizer::read(const std::filesystem::path& file) {
   return parse(read_text_file(file, kMaxFileBytes), file.string());
 }
 
+Tokenizer Tokenizer::of_model(const ModelFiles& files) {
+  return parse(files.read("tokenizer.json", kMaxFileBytes), files.name_of("tokenizer.json"));
+}
+
 }  // namespace unmask::runtime

@@ -28,12 +28,13 @@ struct Job {
   std::int64_t rank = 0;
   int num_threads = 1;
   Layout layout = Layout::kRows;
+  experts::WeightType type = experts::WeightType::kBf16;
 };
 
 runtime::ModelWeights make(const Job& job) {
   ThreadTeam team(job.num_threads);
   const auto config = small_config();
-  return synthetic_model(config, cluster::Placement::even(config.num_experts, job.num_ranks), Rank(job.rank), job.layout, team);
+  return synthetic_model(config, cluster::Placement::even(config.num_experts, job.num_ranks), Rank(job.rank), {.layout = job.layout, .expert_type = job.type}, team);
 }
 
 std::vector<const Matrix*> matrices_of(const runtime::ModelWeights& w) {

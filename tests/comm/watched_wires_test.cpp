@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/thread_team.h"
-#include "comm/checksum.h"
+#include "base/checksum.h"
 #include "comm/exchange.h"
 #include "comm/lane_communicator.h"
 #include "comm/threads/hub.h"

@@ -119,7 +119,10 @@ class Answers(BatchTest):
                  '{"prompt": "x", "threshold": 1e400}', {"prompt": "x", "gen_length": 10**30}, chat(good[2], "n") | {"extra": 1},
                  {"custom_id": "no url", "method": "POST", "body": {}}, {"prompt": "x", "gen_length": 100000}, good[2]]
         self.write(lines)
-        self.batch("--summary", self.work / "summary.json", ranks=3, code=5)
+        self.batch(ranks=1, code=5)
+        alone = self.output.read_bytes()
+        self.batch("--restart", "--summary", self.work / "summary.json", ranks=3, code=5)
+        self.assertEqual(self.output.read_bytes(), alone)
         got = self.lines()
         self.assertEqual(len(got), len(lines))
         for i, line in enumerate(got):

@@ -48,6 +48,8 @@ Arguments minimal(const CommandSpec& command) {
       return {"bench", "limits"};
     case Command::kBatch:
       return {"batch", "--model", "m", "--input", "q", "--output", "a"};
+    case Command::kPack:
+      return {"pack", "--model", "m", "--output", "o"};
     case Command::kTokenize:
     case Command::kDetokenize:
     case Command::kInfo:
@@ -65,6 +67,7 @@ std::string another_value(const OptionSpec& spec) {
     case ValueKind::kOnOff:
       return spec.fallback == "on" ? "off" : "on";
     case ValueKind::kChoice:
+    case ValueKind::kChoices:
       return std::string(split_choices(spec.choices).back());
     case ValueKind::kInteger:
       return std::to_string(spec.max);
@@ -74,6 +77,15 @@ std::string another_value(const OptionSpec& spec) {
       break;
   }
   return "-some text=";
+}
+
+TEST(Options, OnlyTheBenchOfQualityTakesSeveralTypes) {
+  EXPECT_EQ(parse({"bench", "quality", "--model", "m", "--dtype", "int8,int4"}).values.text("dtype"), "int8,int4");
+  EXPECT_THAT(fault({"bench", "quality", "--model", "m", "--dtype", "int8,int3"}), HasSubstr("expected one of bf16, f32, int8, int4"));
+  EXPECT_THAT(fault({"bench", "quality", "--model", "m", "--dtype", ","}), HasSubstr("expected one of"));
+  EXPECT_THAT(fault({"bench", "gemm", "--dtype", "int8,int4"}), HasSubstr("expected one of bf16, f32, int8, int4, found 'int8,int4'"));
+  EXPECT_THAT(fault({"info", "--dtype", "int8,int4"}), HasSubstr("expected one of"));
+  EXPECT_THAT(fault({"pack", "--model", "m", "--output", "o", "--dtype", "f32"}), HasSubstr("bf16, int8 or int4"));
 }
 
 TEST(Options, EveryOptionParsesOnEveryCommandThatTakesIt) {

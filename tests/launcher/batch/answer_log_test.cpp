@@ -199,8 +199,13 @@ TEST(SystemFiles, ALockIsForOneAndShowsWhatTheOtherWrote) {
     first->append("one\n");
     auto second = files.open(path);
     EXPECT_FALSE(second->try_lock());
+    EXPECT_FALSE(SystemFiles::open_for_reading(path)->try_lock()) << "somebody writes";
     first->append("two\n");
     first.reset();
+    {
+      auto reader = SystemFiles::open_for_reading(path), other = SystemFiles::open_for_reading(path);
+      EXPECT_TRUE(reader->try_lock() && other->try_lock()) << "readers are in nobody's way";
+    }
     ASSERT_TRUE(second->try_lock());
     EXPECT_EQ(second->num_bytes(), 8U) << "written while the second waited";
     second->append("three\n");

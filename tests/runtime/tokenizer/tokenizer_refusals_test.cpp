@@ -143,6 +143,12 @@ TEST(Refused, TextsOnWhichAPatternRunsWild) {
   EXPECT_THROW(tokenizer.encode(SourcedText::trusted(std::string(200, 'a') + "c")), Error);
 }
 
+TEST(Patterns, AMatchThatNeedsMoreThanTheFirstStack) {
+  const Tokenizer tokenizer = Tokenizer::parse(with_pattern("(?:a|bb)+"), "file.json");
+  EXPECT_EQ(tokenizer.encode(SourcedText::trusted(std::string(300'000, 'a') + "b")).size(), 300'001U) << "cut in front of the b: no merge";
+  EXPECT_EQ(tokenizer.encode(SourcedText::trusted("ab")).size(), 2U);
+}
+
 TEST(Refused, FilesThatAreNotThere) { EXPECT_THROW(Tokenizer::read("/nonexistent/tokenizer.json"), Error); }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "comm/checksum.h"
+#include "base/checksum.h"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
 
-namespace unmask::comm {
+namespace unmask {
 namespace {
 
 constexpr std::uint64_t kFactor = 0x9e3779b97f4a7c15;  // odd: multiplying by it loses nothing
@@ -37,4 +37,4 @@ std::uint64_t checksum(std::span<const std::byte> bytes) {
   return sum;
 }
 
-}  // namespace unmask::comm
+}  // namespace unmask
