@@ -96,7 +96,7 @@ class Checkpoints(CliTest):
         for command in (["generate", *ASK], ["tokenize"], ["info"]):
             result = unmask(command[0], "--model", "/nonexistent/model", *command[1:], stdin="")
             self.assertRefused(result, 3, "/nonexistent/model", "expected a model folder", "nothing there")
-        self.assertRefused(unmask("generate", "--model", __file__, *ASK), 3, "expected a model folder", "not a folder")
+        self.assertRefused(unmask("generate", "--model", __file__, *ASK), 3, "expected a model folder", "found another file")
 
     def test_tensors_beside_the_network_are_named(self):
         with Folder(PLAIN) as folder:
