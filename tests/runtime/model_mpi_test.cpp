@@ -21,7 +21,7 @@ const std::filesystem::path kData = std::filesystem::path(UNMASK_SOURCE_DIR) / "
 std::int64_t run_cases(comm::Communicator& comm, const std::string& name, std::size_t begin, std::size_t stride) {
   runtime::Model model(comm, kData / name, {.precision = experts::Precision::kFloat32, .num_threads = 1});
   model.load();
-  const auto special = runtime::find_special_tokens(model.folder(), model.config(), nullptr, std::nullopt);
+  const auto special = runtime::find_special_tokens(model.files(), model.config(), nullptr, std::nullopt);
   const auto cases = read_decode_cases(kData / name / "decode.json");
   std::int64_t answered = 0;
   runtime::Engine engine(model.transformer(),
