@@ -129,6 +129,7 @@ class Plan {
     add(layer.k_proj, keys, config_.hidden, stream + 5);
     add(layer.v_proj, keys, config_.hidden, stream + 6);
     add(layer.o_proj, config_.hidden, queries, stream + 7);
+    tasks_.back().deviation *= kAttentionGain;
     add(layer.router, config_.num_experts, config_.hidden, stream + 8);
     tasks_.back().layouts = Layouts::kRowsAlways;
     layer.experts.resize(held.size());

@@ -41,7 +41,7 @@ constexpr auto kCommands = std::to_array<CommandSpec>({
      "SIGTERM and --max-time end the run at the end of a step with code 75: run it again. A line that cannot be answered gets\n"
      "an error in its place, and the run ends with code 5.",
      "mpirun -n 8 unmask batch --model DIR -i requests.jsonl -o answers.jsonl"},
-    {Command::kPack, "pack", "write a checkpoint as one file that loads as fast as it is read",
+    {Command::kPack, "pack", "write a checkpoint as one file, in the form in which kernels take it",
      "The file holds weights in the order in which kernels take them (--dtype int8, int4: experts quantised), tokenizer, chat\n"
      "template and checksums. --model FILE then stands for the folder in every command, on any number of ranks.",
      "unmask pack --model DIR --dtype int8 --output model.int8"},

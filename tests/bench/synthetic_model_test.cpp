@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/synthetic_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -81,7 +82,10 @@ TEST(SyntheticModel, NoTwoRowsAreAlikeAndTheirSizeIsRight) {
         squares += std::pow(to_float(m->row(r)[c]), 2);
       }
     }
-    const double expected = m == &weights.embedding ? 1 : 1 / static_cast<double>(m->cols());
+    const auto& layers = weights.layers;
+    const bool is_attention_output = std::any_of(layers.begin(), layers.end(), [&](const auto& layer) { return m == &layer.o_proj; });
+    const double gain = is_attention_output ? kAttentionGain : 1;
+    const double expected = m == &weights.embedding ? 1 : gain * gain / static_cast<double>(m->cols());
     EXPECT_NEAR(squares / static_cast<double>(m->rows() * m->cols()) / expected, 1, 0.15);
   }
   EXPECT_EQ(rows.size(), count);
