@@ -64,8 +64,7 @@ struct PassRow {
 
 /// Which of the 16 outputs of a panel exist.
 inline __mmask16 outputs_of(std::int64_t panel, std::int64_t num_outputs) {
-  const std::int64_t left = num_outputs - panel * kLanes;
-  return static_cast<__mmask16>(left >= kLanes ? 0xffff : left <= 0 ? 0 : (1 << left) - 1);
+  return static_cast<__mmask16>(mask_of(num_outputs - panel * kLanes));
 }
 
 /// Lines [0, N) from `at` on, asked for; those behind the last output are those of somebody else, and do no harm.
@@ -184,18 +183,10 @@ void tile_rows(const RowTilesProblem& t) {
   const std::int64_t num_tiles = up_to(t.k, 32);
   for (std::int64_t r = 0; r < up_to(t.rows, kBlockRows) * kBlockRows; ++r) {
     char* line = reinterpret_cast<char*>(t.tiles) + (r / kBlockRows * num_tiles * kBlockRows + r % kBlockRows) * kLineBytes;
-    const float* x = r < t.rows ? t.x + (t.picked != nullptr ? t.picked[r].row : r) * t.x_stride : nullptr;
+    const bool is_row = r < t.rows;  // rows past the end are zero
+    const float* x = t.x + (!is_row ? 0 : t.picked != nullptr ? t.picked[r].row : r) * t.x_stride;
     for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
-      __m512 low = _mm512_setzero_ps();
-      __m512 high = low;
-      if (x != nullptr) {
-        const std::int64_t left = t.k - tile * 32;
-        const auto mask = static_cast<std::uint32_t>(left >= 32 ? 0xffffffffU : (1U << left) - 1);
-        low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x + tile * 32);
-        high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + tile * 32 + kLanes);
-      }
-      const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
-      __builtin_memcpy(line + tile * kTileBytes, &both, sizeof both);
+      _mm512_storeu_si512(line + tile * kTileBytes, load_line(x, tile * 32, is_row ? t.k : 0));
     }
   }
 }

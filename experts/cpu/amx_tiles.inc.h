@@ -55,6 +55,25 @@ inline void tile_dot() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Input), "i"(Weights));
 }
 
+/// The first `count` of 32 values: all where there are more, none where it is not positive.
+inline __mmask32 mask_of(std::int64_t count) {
+  return static_cast<__mmask32>(count >= 32 ? 0xffffffffU : count <= 0 ? 0U : (1U << count) - 1);
+}
+
+/// 32 values of a row from `at` on, of `count` that there are; the others zero.
+inline __m512i load_line(const bfloat16* row, std::int64_t at, std::int64_t count) {
+  return _mm512_maskz_loadu_epi16(mask_of(count - at), row + at);
+}
+inline __m512i load_line(const float* row, std::int64_t at, std::int64_t count) {
+  const __mmask32 mask = mask_of(count - at);
+  const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), row + at);
+  const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), row + at + kLanes);
+  const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+  __m512i bits;
+  __builtin_memcpy(&bits, &both, sizeof bits);
+  return bits;
+}
+
 /// Lines of the weights that come later, asked for while this tile is multiplied.
 struct Ahead {
   const char* from;

@@ -10,6 +10,7 @@
 #include "comm/flight.h"
 #include "comm/threads/thread_world.h"
 #include "tests/comm/communicator_cases.h"
+#include "tests/comm/lost_peer.h"
 
 namespace unmask::comm::test {
 namespace {
@@ -39,16 +40,6 @@ TEST_P(CommunicatorOverThreads, HandshakeNamesTheOddRank) { world_.run(check_req
 TEST_P(CommunicatorOverThreads, AgreesOnTheFirstError) { world_.run(check_agree); }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, CommunicatorOverThreads, testing::Values(1, 2, 3, 4, 8, 13));
-
-std::string lost_peer(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kPeerLost);
-    return error.what();
-  }
-  return "none";
-}
 
 TEST(Deadline, NamesTheRankThatNeverComes) {
   ThreadWorld world(3, {milliseconds(50)});

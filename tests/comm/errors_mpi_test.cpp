@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "comm/point_to_point.h"
+#include "tests/comm/lost_peer.h"
 #include "tests/comm/mpi_test_main.h"
 
 namespace unmask::comm::test {
@@ -11,17 +12,6 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-template <class Body>
-std::string lost_peer(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kPeerLost);
-    return error.what();
-  }
-  return "none";
-}
 
 // MPI's default handler would end the job here, before anything could be thrown.
 TEST(MpiErrors, AreReturnedAndBecomeExceptions) {

@@ -14,6 +14,7 @@
 #include "comm/lane_communicator.h"
 #include "comm/threads/hub.h"
 #include "comm/threads/thread_world.h"
+#include "tests/comm/lost_peer.h"
 
 namespace unmask::comm {
 namespace {
@@ -21,6 +22,7 @@ namespace {
 using std::chrono::milliseconds;
 using testing::AllOf;
 using testing::HasSubstr;
+using test::lost_peer;
 
 /// Damages one byte of one message on its way out.
 class DamagingWires final : public PointToPoint {
@@ -58,17 +60,6 @@ class DamagingWires final : public PointToPoint {
   Damage damage_;
   int sent_ = 0;
 };
-
-/// What body throws as a lost peer; "none" if nothing.
-std::string lost_peer(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kPeerLost);
-    return error.what();
-  }
-  return "none";
-}
 
 /// Two ranks, of which rank 1 sends with damage; what rank 0 found.
 std::string with_damage(const DamagingWires::Damage& damage, Verification verification, const std::function<void(Communicator&)>& body) {
