@@ -91,7 +91,13 @@ std::uint64_t available_memory_bytes(const fs::path& root) {
 
 std::uint64_t available_memory_bytes() { return available_memory_bytes("/"); }
 
-std::uint64_t peak_memory_bytes() { return kilobytes("/proc/self/status", "VmHWM:"); }
+std::uint64_t peak_memory_bytes() {
+  const std::uint64_t resident = kilobytes("/proc/self/smaps_rollup", "Rss:");
+  const std::uint64_t proportional = proportional_memory_bytes();
+  const std::uint64_t of_others = proportional == 0 || resident < proportional ? 0 : resident - proportional;
+  const std::uint64_t peak = kilobytes("/proc/self/status", "VmHWM:");
+  return peak - std::min(peak, of_others);
+}
 
 std::uint64_t proportional_memory_bytes() { return kilobytes("/proc/self/smaps_rollup", "Pss:"); }
 

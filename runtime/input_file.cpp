@@ -15,8 +15,6 @@ namespace unmask::runtime {
 
 std::string error_text(int error) { return std::generic_category().message(error); }
 
-void FileDescriptorTraits::close(Value descriptor) noexcept { ::close(descriptor); }
-
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
   descriptor_ = FileDescriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));

@@ -7,19 +7,14 @@
 #include <span>
 #include <string>
 
-#include "base/unique_handle.h"
+#include "base/file_descriptor.h"
 
 namespace unmask::runtime {
 
 /// What an errno means, for messages; safe to call from any thread.
 std::string error_text(int error);
 
-struct FileDescriptorTraits {
-  using Value = int;
-  static Value empty() { return -1; }
-  static void close(Value descriptor) noexcept;
-};
-using FileDescriptor = UniqueHandle<FileDescriptorTraits>;
+using unmask::FileDescriptor;
 
 /// A regular file (or a link to one), open for reading at any place from any thread.
 class InputFile {
