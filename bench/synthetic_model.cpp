@@ -24,6 +24,8 @@ struct Task {
   double deviation;
   Layouts layouts;
   std::uint32_t stream;  ///< its place in the network
+
+  bool is_of_expert() const { return layouts == Layouts::kExperts; }
 };
 
 constexpr std::uint32_t kEmbedding = 0, kHead = 1, kFinalNorm = 2, kFirstLayer = 16;
@@ -75,11 +77,15 @@ experts::Matrix make_quantised(const Task& task, const Values& values, experts::
 void make(const Task& task, const runtime::WeightForms& forms) {
   experts::Matrix& m = *task.matrix;
   const Values values(0, task.deviation);
-  if (task.layouts == Layouts::kExperts && forms.expert_type != experts::WeightType::kBf16) {
+  if (task.is_of_expert() && forms.expert_type != experts::WeightType::kBf16) {
     m = make_quantised(task, values, forms.expert_type);
     return;
   }
-  m = experts::Matrix(task.rows, task.cols);
+  if (task.is_of_expert()) {
+    m = experts::Matrix(task.rows, task.cols);
+  } else if (forms.share.memory != nullptr) {
+    forms.share.memory->populate(m.memory_of_rows(0, task.rows));
+  }
   for (std::int64_t r = 0; r < task.rows; ++r) {
     values.fill(task.stream, r, {m.row(r), size(task.cols)});
   }
@@ -115,7 +121,7 @@ class Plan {
     std::stable_sort(tasks_.begin(), tasks_.end(), [](const Task& a, const Task& b) { return a.rows * a.cols > b.rows * b.cols; });
   }
 
-  const std::vector<Task>& tasks() const { return tasks_; }
+  std::vector<Task> tasks() && { return std::move(tasks_); }
 
  private:
   void add_layer(runtime::LayerWeights& layer, std::span<const ExpertId> held, std::uint32_t stream) {
@@ -149,18 +155,41 @@ class Plan {
   std::vector<Task> tasks_;
 };
 
+/// Gives the matrices that all ranks need their places, and takes those out of the tasks that other ranks of the host make: whole
+/// matrices, each by one rank.
+void share(std::vector<Task>& tasks, const runtime::WeightForms& forms) {
+  runtime::SharedPlaces places(forms.share);
+  std::int64_t count = 0;
+  std::vector<Task> mine;
+  for (const Task& task : tasks) {
+    if (task.is_of_expert()) {
+      mine.push_back(task);
+      continue;
+    }
+    const bool makes = count++ % forms.share.num_parts == forms.share.part;
+    const bool panels = !makes && task.layouts != Layouts::kRowsAlways && forms.layout == experts::Layout::kPanels;
+    *task.matrix = places.next(task.rows, task.cols, panels ? experts::Layout::kPanels : experts::Layout::kRows);
+    if (makes) {
+      mine.push_back(task);
+    }
+  }
+  tasks = std::move(mine);
+}
+
 }  // namespace
 
 runtime::ModelWeights synthetic_model(const runtime::ModelConfig& config, const cluster::Placement& placement, Rank rank,
                                       const runtime::WeightForms& forms, ThreadTeam& team) {
-  const std::uint64_t needed = runtime::weight_bytes(config, placement, rank, forms.expert_type);
+  const auto parts = static_cast<std::uint64_t>(forms.share.num_parts);
+  const std::uint64_t needed = runtime::weight_bytes(config, placement, rank, forms.expert_type) - runtime::shared_weight_bytes(config) / parts * (parts - 1);
   const std::uint64_t available = cluster::available_memory_bytes();
   require(needed <= available, ExitCode::kBadInput,
           "the weights of rank {} need {} bytes of memory, {} are available: use a smaller config, or ranks on more hosts", rank,
           needed, available);
   runtime::ModelWeights weights;
-  const Plan plan(config, placement, rank, weights);
-  const auto& tasks = plan.tasks();
+  weights.shared = forms.share.memory;
+  auto tasks = Plan(config, placement, rank, weights).tasks();
+  share(tasks, forms);
   team.for_each(std::ssize(tasks), [&](std::int64_t i) { make(tasks[size(i)], forms); });
   return weights;
 }

@@ -96,13 +96,26 @@ void unpack_panel(const bfloat16* panel, std::int64_t rows, std::int64_t cols, b
 
 Matrix::Matrix(std::int64_t rows, std::int64_t cols, WeightType type)
     : rows_(rows), cols_(cols), layout_(type == WeightType::kBf16 ? Layout::kRows : Layout::kQuantised), type_(type) {
-  const auto count = checked_mul(size(num_panels()), size(panel_size()));
-  UNMASK_CHECK(rows >= 0 && cols >= 0 && count.value_or(SIZE_MAX) <= SIZE_MAX / 64, "matrix {} x {}", rows, cols);
-  const std::size_t bytes = type == WeightType::kBf16 ? *count * sizeof(bfloat16) : size(this->bytes());
-  if (bytes == 0) {
-    return;
+  const std::int64_t as_bf16 = memory_bytes(rows, cols);
+  if (const std::size_t bytes = size(type == WeightType::kBf16 ? as_bf16 : this->bytes()); bytes != 0) {
+    data_.reset(static_cast<bfloat16*>(aligned_memory(bytes)));
   }
-  data_.reset(static_cast<bfloat16*>(aligned_memory(bytes)));
+}
+
+std::int64_t Matrix::memory_bytes(std::int64_t rows, std::int64_t cols) {
+  const auto count = checked_mul(size(whole(rows, kPanelRows)), size(panel_elements(cols)));
+  UNMASK_CHECK(rows >= 0 && cols >= 0 && count.value_or(SIZE_MAX) <= SIZE_MAX / 64, "matrix {} x {}", rows, cols);
+  return static_cast<std::int64_t>(*count * sizeof(bfloat16));
+}
+
+Matrix Matrix::at(bfloat16* memory, std::int64_t rows, std::int64_t cols, Layout layout) {
+  UNMASK_CHECK(layout != Layout::kQuantised, "matrix {} x {} of bfloat16", rows, cols);
+  Matrix result;
+  result.rows_ = rows;
+  result.cols_ = cols;
+  result.layout_ = layout;
+  result.data_ = std::unique_ptr<bfloat16, MatrixMemory>(memory, MatrixMemory{MatrixMemory::Owner::kSomebodyElse});
+  return result;
 }
 
 Matrix Matrix::in_panels(std::int64_t rows, std::int64_t cols) {
@@ -114,6 +127,12 @@ Matrix Matrix::in_panels(std::int64_t rows, std::int64_t cols) {
 std::int64_t Matrix::bytes() const {
   return type_ == WeightType::kBf16 ? rows_ * cols_ * static_cast<std::int64_t>(sizeof(bfloat16))
                                     : num_panels() * quantised_panel_bytes(type_, cols_);
+}
+
+std::span<std::byte> Matrix::memory_of_rows(std::int64_t first, std::int64_t count) {
+  bfloat16* begin = layout_ == Layout::kPanels ? panel(first / kPanelRows) : row(first);
+  const std::int64_t elements = layout_ == Layout::kPanels ? whole(count, kPanelRows) * panel_size() : count * cols_;
+  return std::as_writable_bytes(std::span(begin, size(elements)));
 }
 
 std::byte* Matrix::quantised_panel(std::int64_t p) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <span>
 
 #include "base/bfloat16.h"
 #include "base/error.h"
@@ -30,6 +31,16 @@ constexpr std::int64_t whole(std::int64_t count, std::int64_t each) { return (co
 /// Elements of a panel of matrices with so many columns.
 constexpr std::int64_t panel_elements(std::int64_t cols) { return whole(cols, kTileCols) * kTileCols * kPanelRows; }
 
+/// How the memory of a matrix ends: freed, unless it is somebody else's.
+struct MatrixMemory {
+  enum class Owner { kMatrix, kSomebodyElse } owner = Owner::kMatrix;
+  void operator()(bfloat16* memory) const {
+    if (owner == Owner::kMatrix) {
+      std::free(memory);
+    }
+  }
+};
+
 /// A weight matrix [rows = outputs, cols = inputs]. One of bfloat16 begins as kRows with room for either layout, any other is
 /// kQuantised from the start; large ones ask for transparent huge pages.
 class Matrix {
@@ -39,6 +50,10 @@ class Matrix {
   Matrix(std::int64_t rows, std::int64_t cols, WeightType type = WeightType::kBf16);
   /// One of bfloat16 that is filled panel by panel, not in rows.
   static Matrix in_panels(std::int64_t rows, std::int64_t cols);
+  /// One of bfloat16 in memory of somebody else, memory_bytes() of it, who keeps it for longer than the matrix lives.
+  static Matrix at(bfloat16* memory, std::int64_t rows, std::int64_t cols, Layout layout);
+  /// What a matrix of bfloat16 takes in either layout.
+  static std::int64_t memory_bytes(std::int64_t rows, std::int64_t cols);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
@@ -62,14 +77,13 @@ class Matrix {
   const std::byte* quantised_panel(std::int64_t p) const { return const_cast<Matrix&>(*this).quantised_panel(p); }
   /// Elements of one panel.
   std::int64_t panel_size() const { return panel_elements(cols_); }
+  /// The memory of rows [first, first + count) in either layout of bfloat16; in panels, whole ones.
+  std::span<std::byte> memory_of_rows(std::int64_t first, std::int64_t count);
 
   /// Turns rows into panels in place, from the last panel to the first, through a buffer of one panel.
   void pack();
 
  private:
-  struct Free {
-    void operator()(bfloat16* p) const { std::free(p); }
-  };
   bfloat16* checked(Layout wanted) const {
     UNMASK_CHECK(layout_ == wanted, "matrix {} x {} has the layout of another kernel family", rows_, cols_);
     return data_.get();
@@ -79,7 +93,7 @@ class Matrix {
   std::int64_t cols_ = 0;
   Layout layout_ = Layout::kRows;
   WeightType type_ = WeightType::kBf16;
-  std::unique_ptr<bfloat16, Free> data_;
+  std::unique_ptr<bfloat16, MatrixMemory> data_;
 };
 
 /// One panel of a matrix: `rows` (1 to 16) rows of `cols` without padding to tiles, and back.

@@ -106,15 +106,23 @@ experts::WeightType Checkpoint::expert_type() const { return impl_->expert_type;
 std::string Checkpoint::fingerprint() const { return impl_->fingerprint; }
 const std::vector<std::string>& Checkpoint::unknown_tensors() const { return impl_->unknown_tensors; }
 
+namespace {
+
+std::int64_t elements_of_norms(const ModelConfig& c) { return c.hidden + c.num_layers * (2 * c.hidden + (c.qk_norm ? 2 * c.head_dim : 0)); }
+
+}  // namespace
+
+std::uint64_t shared_weight_bytes(const ModelConfig& c) {
+  const std::int64_t of_experts = c.num_layers * c.num_experts * 3 * c.hidden * c.expert_width;
+  return static_cast<std::uint64_t>(c.num_parameters() - elements_of_norms(c) - of_experts) * sizeof(bfloat16);
+}
+
 std::uint64_t weight_bytes(const ModelConfig& c, const cluster::Placement& placement, Rank rank, experts::WeightType expert_type) {
-  const std::int64_t of_one_expert = 3 * c.hidden * c.expert_width;
   const std::int64_t held = c.num_layers * static_cast<std::int64_t>(placement.held_by(rank).size());
   const std::int64_t expert_bytes = 2 * experts::stored_bytes(expert_type, c.expert_width, c.hidden) +
                                     experts::stored_bytes(expert_type, c.hidden, c.expert_width);
-  const std::int64_t of_norms = c.hidden + c.num_layers * (2 * c.hidden + (c.qk_norm ? 2 * c.head_dim : 0));
-  const std::int64_t of_shared_matrices = c.num_parameters() - of_norms - c.num_layers * c.num_experts * of_one_expert;
-  return static_cast<std::uint64_t>(of_shared_matrices) * sizeof(bfloat16) + static_cast<std::uint64_t>(held * expert_bytes) +
-         static_cast<std::uint64_t>(of_norms) * sizeof(float);
+  return shared_weight_bytes(c) + static_cast<std::uint64_t>(held * expert_bytes) +
+         static_cast<std::uint64_t>(elements_of_norms(c)) * sizeof(float);
 }
 
 void Checkpoint::require_type(experts::WeightType type) const {

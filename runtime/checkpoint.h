@@ -12,11 +12,15 @@
 #include "cluster/placement.h"
 #include "runtime/model_config.h"
 #include "runtime/model_files.h"
+#include "runtime/weight_targets.h"
 #include "runtime/weights.h"
 
 namespace unmask::runtime {
 
-/// Bytes of weights that `rank` holds in memory under this placement (bfloat16 matrices but for the experts, float32 norms).
+/// Bytes of the matrices that every rank needs: embedding, attention, routers, head. Ranks of a host may hold one copy together.
+std::uint64_t shared_weight_bytes(const ModelConfig& config);
+
+/// Bytes of weights that `rank` needs in memory under this placement (bfloat16 matrices but for the experts, float32 norms).
 std::uint64_t weight_bytes(const ModelConfig& config, const cluster::Placement& placement, Rank rank,
                            experts::WeightType expert_type = experts::WeightType::kBf16);
 
@@ -30,7 +34,10 @@ struct LoadOptions {
   /// Of all matrices but the embedding, whose rows are looked up, and the routers, whose inputs are not rounded.
   experts::Layout layout = experts::Layout::kRows;
   experts::WeightType expert_type = experts::WeightType::kBf16;  ///< quantised while loading
+  WeightShare share = {};  ///< what other ranks fill may not be there yet when load() returns
   std::function<void(const LoadProgress&)> progress = {};  ///< called from the calling thread now and then
+
+  WeightForms forms() const { return {layout, expert_type, share}; }
 };
 
 struct LoadResult {
@@ -67,7 +74,7 @@ class Checkpoint {
   std::uint64_t tensor_bytes() const;
 
   /// Reads this rank's weights with pread on all members of the team; checks that every value is finite.
-  /// A matrix is packed by whoever read its last piece. Throws Error(kBadInput) or Error(kIo).
+  /// Throws Error(kBadInput) or Error(kIo).
   LoadResult load(const cluster::Placement& placement, Rank rank, ThreadTeam& team, const LoadOptions& options = {}) const;
 
   struct Impl;

@@ -12,11 +12,12 @@ namespace unmask::runtime {
 /// A part of a safetensors file, and where its values go: exactly one of the targets is set.
 struct Transfer {
   StoredPart part;
-  bfloat16* values = nullptr;             ///< of a matrix in rows
-  experts::Matrix* to_pack = nullptr;     ///< that matrix, where it is packed once all of it is there
+  experts::Matrix* matrix = nullptr;  ///< parts are whole panels, whatever the layout
+  std::int64_t first_row = 0;         ///< of the matrix
   float* norm = nullptr;
-  experts::Matrix* quantised = nullptr;   ///< parts are whole panels
-  std::int64_t first_of_matrix = 0;       ///< where in `quantised` the elements belong
+  NeededBy needed_by = NeededBy::kOneRank;
+
+  std::int64_t num_rows() const { return part.num_elements / matrix->cols(); }
 };
 
 /// A rank's weights, allocated but not yet filled, and all that must be read to fill them.
@@ -30,7 +31,8 @@ struct LoadPlan {
   std::vector<Transfer> transfers;
 };
 
-/// Cuts transfers into pieces of at most `max_bytes`, or of one panel where that is more, in the order in which they lie in the files.
-std::vector<Transfer> cut_into_pieces(const std::vector<Transfer>& transfers, std::uint64_t max_bytes);
+/// Cuts transfers into pieces of at most `max_bytes`, or of one panel where that is more, in the order in which they lie in the files;
+/// only those that are this rank's to read.
+std::vector<Transfer> cut_into_pieces(const std::vector<Transfer>& transfers, std::uint64_t max_bytes, const WeightShare& share);
 
 }  // namespace unmask::runtime

@@ -8,6 +8,7 @@
 #include "base/byte_stream.h"
 #include "base/clock.h"
 #include "cluster/memory.h"
+#include "runtime/host_share.h"
 
 namespace unmask::runtime {
 
@@ -49,8 +50,9 @@ experts::WeightType Model::expert_type() const {
 }
 
 /// What the ranks of each host will hold together, against what the host has.
-void Model::require_memory() const {
-  const std::uint64_t mine = weight_bytes(config_, *placement_, comm_.rank(), expert_type());
+void Model::require_memory(const WeightShare& share) const {
+  const bool held_by_another = share.memory != nullptr && share.part > 0;
+  const std::uint64_t mine = weight_bytes(config_, *placement_, comm_.rank(), expert_type()) - (held_by_another ? shared_weight_bytes(config_) : 0);
   std::uint64_t on_host = 0;
   for (const auto& bytes : comm_.all_gather(ByteWriter().put(comm_.host()).put(mine).take())) {
     ByteReader reader(bytes);
@@ -67,20 +69,27 @@ void Model::require_memory() const {
 }
 
 void Model::load(std::function<void(const LoadProgress&)> progress) {
-  get_weights([&] {
+  get_weights([&](const WeightShare& share) {
     return checkpoint_->load(*placement_, comm_.rank(), *team_,
-                             {.layout = experts::layout_of(*kernels_), .expert_type = expert_type(), .progress = std::move(progress)});
+                             {.layout = experts::layout_of(*kernels_), .expert_type = expert_type(), .share = share, .progress = std::move(progress)});
   });
 }
 
 void Model::make_weights(const MakeWeights& make) {
-  get_weights([&] { return LoadResult{.weights = make(config_, *placement_, comm_.rank(), {experts::layout_of(*kernels_), expert_type()}, *team_)}; });
+  get_weights([&](const WeightShare& share) {
+    return LoadResult{.weights = make(config_, *placement_, comm_.rank(), {experts::layout_of(*kernels_), expert_type(), share}, *team_)};
+  });
 }
 
-void Model::get_weights(const std::function<LoadResult()>& get) {
-  require_memory();
+void Model::get_weights(const std::function<LoadResult(const WeightShare&)>& get) {
+  const bool may_share = options_.sharing == ModelOptions::Sharing::kAuto;
+  const WeightShare share = may_share ? share_on_host(comm_, shared_memory_bytes(config_), options_.log) : WeightShare{};
+  require_memory(share);
   const Stopwatch clock;
-  comm::run_together(comm_, [&] { loaded_.emplace(get()); });
+  comm::run_together(comm_, [&] { loaded_.emplace(get(share)); });
+  if (share.memory != nullptr) {
+    share.memory->forbid_writes();  // all ranks have filled their parts
+  }
   load_seconds_ = clock.seconds();
   comm::ExchangeOptions exchange = options_.exchange;
   exchange.hidden = config_.hidden;
@@ -93,8 +102,8 @@ void Model::get_weights(const std::function<LoadResult()>& get) {
   exchange_ = comm::make_exchange(comm_, *placement_, *team_, exchange);
   transformer_ = std::make_unique<Transformer>(config_, loaded_->weights, *exchange_,
                                                experts::Compute{kernels_, team_.get(), options_.precision});
-  const std::uint64_t share = share_of_free_memory();
-  kv_memory_bytes_ = options_.kv_memory_bytes.value_or(share);
+  const std::uint64_t free_share = share_of_free_memory();
+  kv_memory_bytes_ = options_.kv_memory_bytes.value_or(free_share);
 }
 
 /// Collective, so that it is measured when all ranks have loaded; the other half is for the buffers of a step.

@@ -31,6 +31,7 @@ struct ModelOptions {
   /// Experts over ranks, from (experts, ranks); evenly unless given.
   std::function<cluster::Placement(std::int64_t, std::int64_t)> place = cluster::Placement::even;
   enum class Pinning { kAuto, kOff } pinning = Pinning::kAuto;  ///< of threads to cores
+  enum class Sharing { kAuto, kOff } sharing = Sharing::kAuto;  ///< of one copy of embedding, attention, routers and head on a host
   comm::ExchangeOptions exchange = {};                  ///< hidden and wire come from the model
   std::vector<comm::Fact> facts = {};                   ///< what else the ranks must have in common, beside the checkpoint
   const Logger* log = nullptr;                          ///< may be null; outlives the model
@@ -74,8 +75,8 @@ class Model {
 
  private:
   void open(const std::function<void()>& read);
-  void get_weights(const std::function<LoadResult()>& get);
-  void require_memory() const;
+  void get_weights(const std::function<LoadResult(const WeightShare&)>& get);
+  void require_memory(const WeightShare& share) const;
   std::uint64_t share_of_free_memory() const;
 
   comm::Communicator& comm_;

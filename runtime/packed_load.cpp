@@ -20,6 +20,7 @@ struct Block {
   std::uint64_t number;
   experts::Matrix* matrix;  ///< or
   float* norm;
+  NeededBy needed_by;
 
   std::uint64_t begin() const { return number * entry->block_bytes; }
   std::uint64_t bytes() const { return entry->bytes_of_block(number); }
@@ -71,7 +72,19 @@ std::byte* place_of(const Block& block) {
   return as_it_is ? reinterpret_cast<std::byte*>(m.data()) + block.begin() : nullptr;
 }
 
-void read_block(const PackedFile& file, const Block& block, Staging& staging) {
+/// The rows of the matrix that the block holds.
+std::span<std::byte> memory_of(const Block& block) {
+  const auto unit = packed_unit_bytes(block.entry->form, block.entry->shape);
+  const std::int64_t rows_of_unit = block.entry->form == "rows" ? 1 : experts::kPanelRows;
+  const auto first = static_cast<std::int64_t>(block.begin() / unit) * rows_of_unit;
+  const auto count = static_cast<std::int64_t>(block.bytes() / unit) * rows_of_unit;
+  return block.matrix->memory_of_rows(first, std::min(count, block.matrix->rows() - first));
+}
+
+void read_block(const PackedFile& file, const Block& block, Staging& staging, const WeightShare& share) {
+  if (share.memory != nullptr && block.needed_by == NeededBy::kAllRanks) {
+    share.memory->populate(memory_of(block));
+  }
   std::byte* place = place_of(block);
   if (place == nullptr) {
     staging.stored.grow(narrow<std::int64_t>(block.bytes()));
@@ -84,38 +97,37 @@ void read_block(const PackedFile& file, const Block& block, Staging& staging) {
   }
 }
 
-void allocate(const WeightTarget& target, const TensorSlot& slot) {
-  if (target.norm != nullptr) {
-    target.norm->resize(slot.shape[0]);
-    return;
-  }
-  const auto rows = narrow<std::int64_t>(slot.shape[0]), cols = narrow<std::int64_t>(slot.shape[1]);
-  *target.matrix = target.layout == experts::Layout::kPanels ? experts::Matrix::in_panels(rows, cols) : experts::Matrix(rows, cols, target.type);
-}
-
 }  // namespace
 
 LoadResult load_from_packed(const Checkpoint::Impl& checkpoint, const cluster::Placement& placement, Rank rank, ThreadTeam& team,
                             const LoadOptions& options) {
   const PackedFile& file = *checkpoint.files.packed();
-  LoadResult result{.weights = empty_weights(checkpoint.config, placement, rank)};
+  LoadResult result{.weights = empty_weights(checkpoint.config, placement, rank, options.share)};
+  SharedPlaces places(options.share);
   std::vector<Block> blocks;
   checkpoint.visit([&](const TensorSlot& slot) {
-    const WeightTarget target = target_of(slot, placement, rank, {options.layout, options.expert_type}, result.weights);
-    if (target.norm == nullptr && target.matrix == nullptr) {
+    const WeightTarget target = target_of(slot, placement, rank, options.forms(), result.weights);
+    if (target.norm != nullptr) {
+      target.norm->resize(slot.shape[0]);
+    } else if (target.matrix != nullptr) {
+      *target.matrix = allocate(target, slot, places);
+    } else {
       return;
     }
-    allocate(target, slot);
     const auto& [name, entry] = *file.header().entries.find(slot.name);
     for (std::uint64_t i = 0; i < entry.num_blocks(); ++i) {
-      blocks.push_back({&name, &entry, i, target.matrix, target.norm == nullptr ? nullptr : target.norm->data()});
+      blocks.push_back({&name, &entry, i, target.matrix, target.norm == nullptr ? nullptr : target.norm->data(), target.needed_by});
     }
-    result.bytes_read += entry.bytes;
   });
   std::ranges::sort(blocks, {}, [](const Block& b) { return b.entry->begin + b.begin(); });
+  SharedParts parts(options.share);
+  std::erase_if(blocks, [&](const Block& b) { return b.needed_by == NeededBy::kAllRanks && !parts.is_mine(b.bytes()); });
+  for (const Block& block : blocks) {
+    result.bytes_read += block.bytes();
+  }
   file.file().expect_sequential_reads();
   const auto read = [&](std::size_t i, Staging& staging) {
-    read_block(file, blocks[i], staging);
+    read_block(file, blocks[i], staging, options.share);
     return blocks[i].bytes();
   };
   read_all({.num_pieces = blocks.size(), .num_bytes = result.bytes_read, .read = read}, team, options.progress);

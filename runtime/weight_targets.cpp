@@ -5,8 +5,9 @@
 
 namespace unmask::runtime {
 
-ModelWeights empty_weights(const ModelConfig& config, const cluster::Placement& placement, Rank rank) {
+ModelWeights empty_weights(const ModelConfig& config, const cluster::Placement& placement, Rank rank, const WeightShare& share) {
   ModelWeights weights;
+  weights.shared = share.memory;
   weights.layers.resize(size(config.num_layers));
   for (LayerWeights& layer : weights.layers) {
     layer.experts.resize(placement.held_by(rank).size());
@@ -14,12 +15,22 @@ ModelWeights empty_weights(const ModelConfig& config, const cluster::Placement& 
   return weights;
 }
 
+experts::Matrix allocate(const WeightTarget& target, const TensorSlot& slot, SharedPlaces& places) {
+  const auto rows = narrow<std::int64_t>(slot.shape[0]), cols = narrow<std::int64_t>(slot.shape[1]);
+  if (target.needed_by == NeededBy::kAllRanks) {
+    return places.next(rows, cols, target.layout);
+  }
+  return target.layout == experts::Layout::kPanels ? experts::Matrix::in_panels(rows, cols) : experts::Matrix(rows, cols, target.type);
+}
+
 WeightTarget target_of(const TensorSlot& slot, const cluster::Placement& placement, Rank rank, const WeightForms& forms,
                        ModelWeights& weights) {
   LayerWeights& layer = weights.layers[size(slot.layer)];
   const auto norm = [](std::vector<float>& target) { return WeightTarget{.norm = &target}; };
-  const auto in_rows = [](experts::Matrix& target) { return WeightTarget{.matrix = &target}; };
-  const auto matrix = [&](experts::Matrix& target) { return WeightTarget{.matrix = &target, .layout = forms.layout}; };
+  const auto in_rows = [](experts::Matrix& target) { return WeightTarget{.matrix = &target, .needed_by = NeededBy::kAllRanks}; };
+  const auto matrix = [&](experts::Matrix& target) {
+    return WeightTarget{.matrix = &target, .layout = forms.layout, .needed_by = NeededBy::kAllRanks};
+  };
   const auto expert = [&](experts::Matrix experts::Expert::*member) {
     if (placement.owner(slot.expert) != rank) {
       return WeightTarget{};

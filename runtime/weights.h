@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/bfloat16.h"
+#include "cluster/shared_memory.h"
 #include "experts/expert_weights.h"
 #include "experts/matrix.h"
 #include "runtime/model_config.h"
@@ -27,6 +29,7 @@ struct LayerWeights {
 /// The network's weights on one rank. Matrices are bfloat16 whatever the file holds (F16 and F32 are rounded on loading);
 /// norm weights are float32.
 struct ModelWeights {
+  std::shared_ptr<const cluster::SharedMemory> shared;  ///< with ranks of the same host: of embedding, attention, routers and head
   experts::Matrix embedding;  ///< [vocab, hidden]
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  ///< [hidden]

@@ -21,6 +21,7 @@ runtime::ModelOptions model_options(const Job& job) {
   options.precision = precision_of(job.options());
   options.expert_type = expert_type_of(job.options());
   options.kernel = job.options().text("kernel");
+  options.sharing = sharing_of(job.options());
   options.pinning = job.options().text("pin") == "off" ? runtime::ModelOptions::Pinning::kOff : runtime::ModelOptions::Pinning::kAuto;
   if (job.options().given("threads")) {
     options.num_threads = narrow<int>(job.options().integer("threads"));

@@ -186,6 +186,7 @@ ExitCode run_info(const Job& job) {
     const experts::WeightType type = expert_type_of(job.options()).value_or(stored);
     out["expert_weights"] = experts::name_of(type);
     out["bytes_per_rank"] = bytes_per_rank(config, job.options().integer("ranks"), type);
+    out["bytes_shared_on_host"] = runtime::shared_weight_bytes(config);  // of each of these
     if (!config.unknown_keys.empty()) {
       out["unknown_keys"] = config.unknown_keys;
     }

@@ -246,6 +246,8 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "pin", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "auto", .choices = "auto|off",
      .help = "auto: each thread runs on a core of its own, inside the binding that the rank inherited, where there is one for each thread of "
              "the host's ranks; off: where the system puts it"},
+    {.name = "share-weights", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "auto", .choices = "auto|off",
+     .help = "auto: the ranks of a host hold one copy of embedding, attention and head together and read it once; off: a copy each"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",
      .help = "kernel family, see 'unmask info'; auto: the best that every rank has"},
     {.name = "transport", .group = OptionGroup::kMachine, .commands = kComputes, .value = "mpi|threads:N", .fallback = "mpi",

@@ -18,6 +18,7 @@ runtime::ModelOptions model_options(const Job& job, experts::Precision precision
   runtime::ModelOptions options{.precision = precision, .expert_type = expert_type_of(given), .kernel = given.text("kernel")};
   options.exchange = exchange_options(given);
   options.pinning = given.text("pin") == "off" ? runtime::ModelOptions::Pinning::kOff : runtime::ModelOptions::Pinning::kAuto;
+  options.sharing = sharing_of(given);
   if (given.given("threads")) {
     options.num_threads = narrow<int>(given.integer("threads"));
   }
@@ -76,6 +77,10 @@ void Network::load() {
 std::string Network::dtype() const {
   const bool is_f32 = precision_ == experts::Precision::kFloat32;
   return is_f32 ? "f32" : std::string(experts::name_of(model_->expert_type()));
+}
+
+runtime::ModelOptions::Sharing sharing_of(const OptionValues& options) {
+  return options.text("share-weights") == "off" ? runtime::ModelOptions::Sharing::kOff : runtime::ModelOptions::Sharing::kAuto;
 }
 
 std::optional<experts::WeightType> expert_type_of(const OptionValues& options) {

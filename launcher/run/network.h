@@ -57,6 +57,9 @@ std::optional<experts::WeightType> expert_type_of(const OptionValues& options);
 /// --dtype as a precision.
 experts::Precision precision_of(const OptionValues& options);
 
+/// --share-weights.
+runtime::ModelOptions::Sharing sharing_of(const OptionValues& options);
+
 /// --placement: even, or what a file says.
 cluster::Placement read_placement(const std::string& option, std::int64_t num_experts, std::int64_t num_ranks);
 
