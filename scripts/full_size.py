@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads and runs the true LLaDA-MoE-7B-A1B shape with random weights, on 1, 2 and 4 ranks, and measures memory.
 
-    scripts/full_size.py [--folder FOLDER] [--build build/release] [--ranks 1,2,4]
+    scripts/full_size.py [--folder FOLDER] [--build build/release] [--ranks 1,2,4] [--config FILE]
 
 Needs some 15 GB of disk and 17 GB of memory. The checkpoint is made once (make_checkpoint, seed 7) and kept in FOLDER
 (default: build/full-size). Per run it prints the sum over ranks of the highest proportional set size (PSS, from
@@ -77,12 +77,13 @@ def main() -> int:
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build/full-size")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
     parser.add_argument("--ranks", default="1,2,4")
+    parser.add_argument("--config", type=pathlib.Path, default=CONFIG, help="of the checkpoint in FOLDER, where it is another one")
     args = parser.parse_args()
     if os.geteuid() == 0:
         os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     if not (args.folder / "config.json").exists():
-        subprocess.run([args.build / "bin/make_checkpoint", "--config", CONFIG, "--output", args.folder, "--seed", "7"], check=True)
-    config = json.loads(CONFIG.read_text())
+        subprocess.run([args.build / "bin/make_checkpoint", "--config", args.config, "--output", args.folder, "--seed", "7"], check=True)
+    config = json.loads(args.config.read_text())
     failed, first = 0, None
     held = weight_bytes(config)
     print("| ranks | weights | peak PSS, all ranks | ratio | peak_memory_bytes, sum | load | decode, 2 passes of 24 rows | bytes read per rank |")
