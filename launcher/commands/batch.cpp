@@ -40,7 +40,8 @@ void open_files(const Job& job, const Network& network, RootSide& root) {
                                       .start = options.is_on("restart") ? AnswerLog::Start::kRestart : AnswerLog::Start::kResume,
                                       .wait_for_lock = milliseconds_of(options, "wait-lock"),
                                       .sync_answers = options.integer("sync-every"),
-                                      .sync_time = milliseconds_of(options, "sync-seconds")});
+                                      .sync_time = milliseconds_of(options, "sync-seconds"),
+                                      .syncing = AnswerLog::Syncing::kBeside});
   root.before = root.log->tally();
   AnsweredSet answered = root.log->take_answered();
   root.first_index = answered.first_missing();
