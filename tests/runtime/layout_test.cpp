@@ -232,7 +232,7 @@ TEST(Requests, WhoseKeysAndValuesCanNeverFitAreRefused) {
   const auto positions = requests[0].prompt.size() + size(requests[0].options.gen_length);
   const auto config = runtime::Checkpoint(folder).config();
   const auto bytes = positions * size(config.num_layers * 2 * config.num_kv_heads * config.head_dim) * sizeof(float);
-  EXPECT_NE(message.find(format("{} positions need {} bytes, this rank has 1000", positions, bytes)), std::string::npos) << message;
+  EXPECT_NE(message.find(format("{} positions need {} bytes; this rank has 1000", positions, bytes)), std::string::npos) << message;
   EXPECT_FALSE(result.answers.at(requests[1].number).error);
 }
 
@@ -248,7 +248,7 @@ TEST(Requests, WithGuidanceKeepKeysAndValuesOfBothSides) {
   EXPECT_EQ(fits.kv_bytes, 0U);
   const auto refused = run_job(folder, {.kv_memory_bytes = 2 * needs - 1}, {guided});
   ASSERT_TRUE(refused.answers.at(0).error);
-  EXPECT_NE(std::string(refused.answers.at(0).error->what()).find(format("46 positions need {} bytes, this rank has {}", 2 * needs, 2 * needs - 1)),
+  EXPECT_NE(std::string(refused.answers.at(0).error->what()).find(format("46 positions need {} bytes; this rank has {}", 2 * needs, 2 * needs - 1)),
             std::string::npos) << refused.answers.at(0).error->what();
 }
 
