@@ -225,6 +225,7 @@ TEST(Requests, WhoseKeysAndValuesCanNeverFitAreRefused) {
   auto requests = ragged_requests(folder, 2);
   requests[0].options.cache = runtime::CachePolicy::kDual;
   requests[1].options.cache = runtime::CachePolicy::kNone;
+  requests[0].options.smoothing = requests[1].options.smoothing = false;  // it keeps memory without keys, too
   const auto result = run_job(folder, {.kv_memory_bytes = 1000}, requests);
   ASSERT_TRUE(result.answers.at(requests[0].number).error);
   EXPECT_EQ(result.answers.at(requests[0].number).error->code(), ExitCode::kBadInput);
