@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -44,6 +45,7 @@ struct Engine::Impl {
   bool stop_was_voted = false;
 
   void require_memory(const Request& request) const;
+  std::optional<Sequence::Memory> take_memory(const Request& request);
   void admit();
   void answer_refused();
   void sweep();

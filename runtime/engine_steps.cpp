@@ -8,16 +8,41 @@
 namespace unmask::runtime {
 namespace {
 
-bool keeps_keys(const Request& request) { return request.options.cache != CachePolicy::kNone; }
+std::string memory_text(const Request& request, const RequestMemory& needed) {
+  std::string text;
+  if (keeps_keys(request)) {
+    text = format("keys and values of {} positions need {} bytes", full_rows(request), needed.keys_and_values);
+  }
+  if (request.options.smoothing) {
+    text += format("{}smoothing of {} positions needs {} bytes", text.empty() ? "" : ", ", request.options.gen_length, needed.smoothing);
+  }
+  return text;
+}
+
+std::string ways_out(const Request& request) {
+  return format("shorten the request{}{}", keeps_keys(request) ? ", use cache none" : "",
+                request.options.smoothing ? ", leave smoothing off" : "");
+}
 
 }  // namespace
 
 void Engine::Impl::require_memory(const Request& request) const {
-  const std::uint64_t bytes = keeps_keys(request) ? pool.bytes_for(full_rows(request)) : 0;
-  require(bytes <= pool.budget_bytes(), ExitCode::kBadInput,
-          "keys and values of {} positions need {} bytes, this rank has {} for them (--kv-memory): give it more, shorten the "
-          "request, or use cache none",
-          full_rows(request), bytes, pool.budget_bytes());
+  const RequestMemory needed = memory_of(request, pool);
+  require(needed.bytes() <= pool.budget_bytes(), ExitCode::kBadInput, "{}; this rank has {} bytes for them (--kv-memory): give it more, {}",
+          memory_text(request, needed), pool.budget_bytes(), ways_out(request));
+}
+
+/// Nothing: it does not fit now.
+std::optional<Sequence::Memory> Engine::Impl::take_memory(const Request& request) {
+  Sequence::Memory memory;
+  if (request.options.smoothing) {
+    memory.smoothing = pool.reserve(memory_of(request, pool).smoothing);
+  }
+  if (keeps_keys(request)) {
+    memory.store = pool.take(full_rows(request));
+  }
+  const bool is_whole = (memory.smoothing != nullptr || !request.options.smoothing) && (memory.store != nullptr || !keeps_keys(request));
+  return is_whole ? std::optional(std::move(memory)) : std::nullopt;
 }
 
 void Engine::Impl::admit() {
@@ -31,18 +56,16 @@ void Engine::Impl::admit() {
     if (!running.empty() && rows > max_rows) {
       return;
     }
-    std::unique_ptr<KvStore> store = keeps_keys(next) ? pool.take(full_rows(next)) : nullptr;
-    if (keeps_keys(next) && store == nullptr && !running.empty()) {
+    std::optional<Sequence::Memory> memory = take_memory(next);
+    if (!memory && !running.empty()) {
       return;
     }
-    const bool fits = store != nullptr || !keeps_keys(next);
     auto [handle, request] = waiting.pop_front();
-    if (fits) {
-      running.push_back({handle, std::make_unique<Sequence>(std::move(request), sequence_options, std::move(store)), statistics.steps});
+    if (memory) {
+      running.push_back({handle, std::make_unique<Sequence>(std::move(request), sequence_options, std::move(*memory)), statistics.steps});
     } else {  // within the budget, and nobody holds any of it
-      const Error error(ExitCode::kBadInput, format("there is no memory for the keys and values of {} positions, {} bytes: free "
-                                                    "memory, or use cache none",
-                                                    full_rows(request), pool.bytes_for(full_rows(request))));
+      const Error error(ExitCode::kBadInput, format("{}, and this host has no memory for them: free some, {}",
+                                                    memory_text(request, memory_of(request, pool)), ways_out(request)));
       refused.push_back({handle, std::move(request), error});
     }
   }

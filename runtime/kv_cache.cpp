@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "base/checked_math.h"
 
@@ -13,41 +14,53 @@ namespace {
 /// Keys of one position in all layers.
 std::int64_t values_per_position(const ModelConfig& config) { return config.num_layers * config.num_kv_heads * config.head_dim; }
 
+std::uint64_t bytes_of(std::int64_t count, std::uint64_t bytes_each) {
+  return checked_mul(static_cast<std::uint64_t>(count), bytes_each).value_or(std::numeric_limits<std::uint64_t>::max());
+}
+
 }  // namespace
+
+void GiveBack::operator()(KvPool* pool) const { pool->used_bytes_ -= bytes; }
 
 KvPool::KvPool(const ModelConfig& config, experts::Precision precision, std::uint64_t budget_bytes)
     : config_(config), precision_(precision), budget_bytes_(budget_bytes) {}
 
 std::uint64_t KvPool::bytes_for(std::int64_t length) const {
   const std::uint64_t value_bytes = precision_ == experts::Precision::kBfloat16 ? sizeof(bfloat16) : sizeof(float);
-  const auto bytes = checked_mul(static_cast<std::uint64_t>(length),
-                                 2 * value_bytes * static_cast<std::uint64_t>(values_per_position(config_)));
-  return bytes.value_or(std::numeric_limits<std::uint64_t>::max());
+  return bytes_of(length, 2 * value_bytes * static_cast<std::uint64_t>(values_per_position(config_)));
 }
 
-std::unique_ptr<KvStore> KvPool::take(std::int64_t length) {
-  const std::uint64_t bytes = bytes_for(length);
+std::uint64_t KvPool::bytes_for_embeddings(std::int64_t count) const {
+  return bytes_of(count, sizeof(float) * static_cast<std::uint64_t>(config_.hidden));
+}
+
+KvShare KvPool::reserve(std::uint64_t bytes) {
   if (bytes > budget_bytes_ - used_bytes_) {
     return nullptr;
   }
+  used_bytes_ += bytes;
+  peak_bytes_ = std::max(peak_bytes_, used_bytes_);
+  return KvShare(this, GiveBack{bytes});
+}
+
+std::unique_ptr<KvStore> KvPool::take(std::int64_t length) {
+  KvShare share = reserve(bytes_for(length));
+  if (!share) {
+    return nullptr;
+  }
   try {
-    std::unique_ptr<KvStore> store(new KvStore(*this, length));
-    used_bytes_ += bytes;
-    peak_bytes_ = std::max(peak_bytes_, used_bytes_);
-    return store;
+    return std::unique_ptr<KvStore>(new KvStore(std::move(share), length));
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
 }
 
-KvStore::KvStore(KvPool& pool, std::int64_t length)
-    : pool_(pool),
+KvStore::KvStore(KvShare share, std::int64_t length)
+    : share_(std::move(share)),
       length_(length),
-      all_({.precision = pool.precision_, .num_heads = pool.config_.num_layers * pool.config_.num_kv_heads, .length = length,
-            .head_dim = pool.config_.head_dim}) {}
+      all_({.precision = share_->precision_, .num_heads = share_->config_.num_layers * share_->config_.num_kv_heads, .length = length,
+            .head_dim = share_->config_.head_dim}) {}
 
-KvStore::~KvStore() { pool_.used_bytes_ -= pool_.bytes_for(length_); }
-
-std::int64_t KvStore::head(std::int64_t layer, std::int64_t kv_head) const { return layer * pool_.config_.num_kv_heads + kv_head; }
+std::int64_t KvStore::head(std::int64_t layer, std::int64_t kv_head) const { return layer * share_->config_.num_kv_heads + kv_head; }
 
 }  // namespace unmask::runtime

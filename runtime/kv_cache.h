@@ -11,11 +11,17 @@ namespace unmask::runtime {
 
 class KvPool;
 
+/// Bytes of a pool's budget, given back when it goes.
+struct GiveBack {
+  std::uint64_t bytes = 0;
+  void operator()(KvPool* pool) const;
+};
+using KvShare = std::unique_ptr<KvPool, GiveBack>;
+
 /// Keys and values of one sequence in every layer, for its whole length; of a guided one for its two sides, one behind the other.
 /// A pass overwrites the positions it feeds and reads all of its side. Positions may be written by several threads.
 class KvStore {
  public:
-  ~KvStore();
   KvStore(const KvStore&) = delete;
   KvStore& operator=(const KvStore&) = delete;
 
@@ -27,9 +33,9 @@ class KvStore {
 
  private:
   friend class KvPool;
-  KvStore(KvPool& pool, std::int64_t length);
+  KvStore(KvShare share, std::int64_t length);
 
-  KvPool& pool_;
+  KvShare share_;
   std::int64_t length_;
   KeyValues all_;  ///< [layers * kv_heads]
 };
@@ -42,8 +48,13 @@ class KvPool {
   /// What a store for `length` positions takes; a model's lengths cannot overflow it.
   std::uint64_t bytes_for(std::int64_t length) const;
 
+  /// What as many expected embeddings take (smoothing): they lie outside the stores, within the same budget.
+  std::uint64_t bytes_for_embeddings(std::int64_t count) const;
+
   /// A store whose contents are undefined, or null where it does not fit now.
   std::unique_ptr<KvStore> take(std::int64_t length);
+  /// Null where it does not fit now.
+  KvShare reserve(std::uint64_t bytes);
 
   std::uint64_t budget_bytes() const { return budget_bytes_; }
   std::uint64_t used_bytes() const { return used_bytes_; }
@@ -51,6 +62,7 @@ class KvPool {
 
  private:
   friend class KvStore;
+  friend struct GiveBack;
   const ModelConfig& config_;
   experts::Precision precision_;
   std::uint64_t budget_bytes_;

@@ -29,17 +29,25 @@ std::int64_t usual_positions(const Request& request) {
 
 std::int64_t full_rows(const Request& request) { return num_sides(request) * num_positions(request); }
 std::int64_t usual_rows(const Request& request) { return num_sides(request) * usual_positions(request); }
+bool keeps_keys(const Request& request) { return request.options.cache != CachePolicy::kNone; }
 
-Sequence::Sequence(Request request, const SequenceOptions& options, std::unique_ptr<KvStore> store)
+RequestMemory memory_of(const Request& request, const KvPool& pool) {
+  return {.keys_and_values = keeps_keys(request) ? pool.bytes_for(full_rows(request)) : 0,
+          .smoothing = request.options.smoothing ? pool.bytes_for_embeddings(request.options.gen_length) : 0};
+}
+
+Sequence::Sequence(Request request, const SequenceOptions& options, Memory memory)
     : request_(std::move(request)),
       options_(options),
-      store_(std::move(store)),
+      store_(std::move(memory.store)),
+      smoothing_share_(std::move(memory.smoothing)),
       mask_(request_.options.mask_token.value_or(options.mask_token)),
       noise_(request_.options.seed, request_.id),
       tokens_(request_.prompt) {
   tokens_.resize(tokens_.size() + size(request_.options.gen_length), mask_);
   answer_.number = request_.number;
-  UNMASK_CHECK((store_ == nullptr) == (request_.options.cache == CachePolicy::kNone), "store of {}", request_.id);
+  UNMASK_CHECK((store_ == nullptr) != keeps_keys(request_), "store of {}", request_.id);
+  UNMASK_CHECK((smoothing_share_ != nullptr) == request_.options.smoothing, "memory for smoothing of {}", request_.id);
   UNMASK_CHECK(store_ == nullptr || store_->length() == full_rows(request_), "store of {} for {} positions", store_->length(),
                full_rows(request_));
   soft_.resize(request_.options.smoothing ? size(request_.options.gen_length) : 0);

@@ -26,14 +26,28 @@ std::int64_t full_rows(const Request& request);
 /// How many rows most passes of this request feed, an upper bound once its keys and values are stored.
 std::int64_t usual_rows(const Request& request);
 
+/// What a request holds of a rank's memory (KvPool) while it runs.
+struct RequestMemory {
+  std::uint64_t keys_and_values = 0;
+  std::uint64_t smoothing = 0;  ///< expected embeddings of the answer's positions
+
+  /// A model's lengths cannot overflow it.
+  std::uint64_t bytes() const { return keys_and_values + smoothing; }
+};
+RequestMemory memory_of(const Request& request, const KvPool& pool);
+bool keeps_keys(const Request& request);
+
 /// One answer in the making: prompt and masks, finished block by block from left to right. Its cache policy says which
 /// positions a pass feeds (tests/reference/decode.py); the keys and values of all others are those stored by earlier passes.
 /// With guidance a pass has two sides: the sequence, and the same with the mask token at all prompt positions, each with keys
 /// and values of its own.
 class Sequence {
  public:
-  /// `store` holds full_rows(request) positions; null for the policy none.
-  Sequence(Request request, const SequenceOptions& options, std::unique_ptr<KvStore> store);
+  struct Memory {
+    std::unique_ptr<KvStore> store;  ///< of full_rows(request) positions; null for the policy none
+    KvShare smoothing;               ///< as memory_of() says; null without smoothing
+  };
+  Sequence(Request request, const SequenceOptions& options, Memory memory);
 
   struct Window {
     std::int64_t begin = 0, end = 0;  ///< positions
@@ -82,6 +96,7 @@ class Sequence {
   Request request_;
   const SequenceOptions& options_;
   std::unique_ptr<KvStore> store_;
+  KvShare smoothing_share_;
   TokenId mask_;
   Noise noise_;
   std::vector<TokenId> tokens_;       ///< prompt, then gen_length tokens
@@ -91,7 +106,7 @@ class Sequence {
   std::int64_t step_ = 0;             ///< of the block
   bool store_is_stale_ = true;        ///< the next pass with stored keys feeds everything
   std::vector<std::int64_t> masked_;  ///< masked positions of the block, ascending
-  /// Smoothing: what is added to the mask's embedding at a position of the answer; empty before its first pass.
+  /// Smoothing: what is added to the mask's embedding at a position of the answer; empty before its first pass and once unmasked.
   struct Soft {
     float weight = 0;
     std::vector<float> values;  ///< [hidden]

@@ -67,6 +67,9 @@ void Sequence::unmask(std::span<const RowSummary> rows, std::int64_t pass, const
   for (const std::int64_t i : choose_positions(confidence, request_.options, plan)) {
     tokens_[size(begin_ + i)] = candidates[size(i)].token;
     last_.unmasked.push_back({begin_ + i, candidates[size(i)].token, candidates[size(i)].confidence});
+    if (!soft_.empty()) {
+      soft_[size(begin_ + i - prompt_length())] = {};
+    }
   }
   std::erase_if(masked_, [&](std::int64_t position) {
     return std::any_of(last_.unmasked.begin(), last_.unmasked.end(), [&](const auto& u) { return u.position == position; });

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/batch/answer_log.h"
 
+#include <system_error>
 #include <thread>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "cluster/pinning.h"
+#include "launcher/batch/signals_blocked.h"
 
 namespace unmask::launcher {
 namespace {
 
-constexpr std::size_t kPendingBytes = std::size_t{1} << 20;  ///< then they go to the operating system
+constexpr std::size_t kPendingBytes = std::size_t{1} << 20;   ///< then they go to the operating system
+constexpr std::size_t kMostPending = std::size_t{16} << 20;  ///< then the disk is waited for
 
-void lock(AppendFile& file, const std::string& name, std::chrono::milliseconds patience) {
+void lock_within(AppendFile& file, const std::string& name, std::chrono::milliseconds patience) {
   const Stopwatch waited;
   while (!file.try_lock()) {
     require(waited.elapsed() < patience, ExitCode::kIo,
@@ -33,9 +37,9 @@ std::filesystem::path journal_of(const std::filesystem::path& output) { return o
 AnswerLog::AnswerLog(Files& files, const std::filesystem::path& output, Options options)
     : name_(output.string()), options_(std::move(options)) {
   journal_ = files.open(journal_of(output));
-  lock(*journal_, journal_of(output).string(), options_.wait_for_lock);
+  lock_within(*journal_, journal_of(output).string(), options_.wait_for_lock);
   output_ = files.open(output);
-  lock(*output_, name_, options_.wait_for_lock);
+  lock_within(*output_, name_, options_.wait_for_lock);
   if (options_.start == Start::kRestart) {
     output_->truncate(0);
     output_->sync();
@@ -61,7 +65,8 @@ AnswerLog::AnswerLog(Files& files, const std::filesystem::path& output, Options 
   tally_ = std::move(found.tally);
   synced_output_bytes_ = found.synced_output_bytes;
   synced_journal_bytes_ = found.synced_journal_bytes;
-  sync_files();
+  start_sync();
+  finish_sync();
 }
 
 void AnswerLog::append(AnsweredLine what, std::string_view line) {
@@ -77,33 +82,68 @@ void AnswerLog::append(AnsweredLine what, std::string_view line) {
 }
 
 void AnswerLog::write_out() {
+  const bool disk_is_busy = syncing_.valid() && syncing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+  if (disk_is_busy && pending_output_.size() < kMostPending) {
+    return;
+  }
+  finish_sync();
+  write_pending();
+  if (unsynced_answers_ >= options_.sync_answers ||
+      (unsynced_answers_ > 0 && std::chrono::steady_clock::now() - last_sync_ >= options_.sync_time)) {
+    start_sync();
+  }
+}
+
+void AnswerLog::write_pending() {
   if (!pending_journal_.empty()) {
     output_->append(pending_output_);
     pending_output_.clear();
     journal_->append(pending_journal_);
     pending_journal_.clear();
   }
-  if (unsynced_answers_ >= options_.sync_answers ||
-      (unsynced_answers_ > 0 && std::chrono::steady_clock::now() - last_sync_ >= options_.sync_time)) {
-    sync_files();
-  }
 }
 
 void AnswerLog::sync() {
-  write_out();
+  finish_sync();
+  write_pending();
   if (unsynced_answers_ > 0) {
-    sync_files();
+    start_sync();
+    finish_sync();
   }
 }
 
-void AnswerLog::sync_files() {
+/// Of all answers appended so far, which are written.
+void AnswerLog::start_sync() {
+  const std::string mark = encode(Synced{.num_answers = tally_.answers, .unix_seconds = unix_now()});
+  unsynced_answers_ = 0;
+  last_sync_ = std::chrono::steady_clock::now();
+  if (options_.syncing == Syncing::kAtOnce) {
+    sync_files(mark);
+    return;
+  }
+  const SignalsBlocked blocked;
+  try {
+    syncing_ = std::async(std::launch::async, [this, mark] {
+      cluster::leave_pins();
+      sync_files(mark);
+    });
+  } catch (const std::system_error&) {
+    sync_files(mark);  // no thread is to be had
+  }
+}
+
+void AnswerLog::finish_sync() {
+  if (syncing_.valid()) {
+    syncing_.get();
+  }
+}
+
+void AnswerLog::sync_files(const std::string& mark) {
   sync_or_cut(*output_);
-  journal_->append(encode(Synced{.num_answers = tally_.answers, .unix_seconds = unix_now()}));
+  journal_->append(mark);
   sync_or_cut(*journal_);
   synced_output_bytes_ = output_->num_bytes();
   synced_journal_bytes_ = journal_->num_bytes();
-  unsynced_answers_ = 0;
-  last_sync_ = std::chrono::steady_clock::now();
 }
 
 void AnswerLog::sync_or_cut(AppendFile& file) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,9 +18,13 @@ namespace unmask::launcher {
 /// record, and goes on from there.
 ///
 ///   append() -> pending -> write_out() -> output, then journal -> sync() -> output on disk, then "synced" in the journal
+///
+/// A disk may take its time. Meanwhile nothing else is written, as all before a "synced" must be on disk: with kBeside that is
+/// a thread of its own, and answers gather in memory; the ranks' steps go on.
 class AnswerLog {
  public:
   enum class Start { kResume, kRestart };
+  enum class Syncing { kAtOnce, kBeside };
   struct Options {
     JobFacts facts;
     std::string run_json = "{}";  ///< who runs, for the journal
@@ -27,6 +32,7 @@ class AnswerLog {
     std::chrono::milliseconds wait_for_lock{0};
     std::int64_t sync_answers = 1000;      ///< as many at most are not on disk
     std::chrono::milliseconds sync_time{5000};  ///< for as long at most
+    Syncing syncing = Syncing::kAtOnce;
   };
   /// Locks both files, recovers, compares the facts, cuts off what a crash left. Throws Error(kIo), Error(kBadInput).
   AnswerLog(Files& files, const std::filesystem::path& output, Options options);
@@ -38,7 +44,8 @@ class AnswerLog {
 
   /// The next answer of the output, with its line feed; what the answer's record says of its bytes is filled in here.
   void append(AnsweredLine what, std::string_view line);
-  /// To the operating system: from here on a killed process loses nothing. Also syncs where that is due.
+  /// To the operating system: from here on a killed process loses nothing. Also syncs where that is due; what comes while the
+  /// disk is busy is written by a later call.
   void write_out();
   /// To the disk.
   void sync();
@@ -46,7 +53,10 @@ class AnswerLog {
   void end(const std::string& why);
 
  private:
-  void sync_files();
+  void write_pending();
+  void start_sync();
+  void finish_sync();
+  void sync_files(const std::string& mark);
   void sync_or_cut(AppendFile& file);
   void cut_to_synced() noexcept;
 
@@ -60,6 +70,7 @@ class AnswerLog {
   std::int64_t unsynced_answers_ = 0;
   std::chrono::steady_clock::time_point last_sync_ = std::chrono::steady_clock::now();
   std::uint64_t synced_output_bytes_ = 0, synced_journal_bytes_ = 0;
+  std::future<void> syncing_;  ///< while it is valid the files are its own
 };
 
 /// Where the journal of these answers is.

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "launcher/batch/request_pump.h"
 #include "launcher/run/network.h"
-#include "runtime/kv_cache.h"
 #include "runtime/rank_loads.h"
+#include "runtime/sequence.h"
 
 namespace unmask::launcher {
 namespace {
@@ -21,13 +21,14 @@ struct Survey {
   std::int64_t requests = 0;
   std::int64_t prompt_tokens = 0;
   std::int64_t answer_tokens = 0;
-  std::int64_t longest = 0;  ///< positions
-  double rows = 0;           ///< to feed, as far as lengths and cache policies tell
+  std::int64_t longest = 0;       ///< positions
+  std::uint64_t most_bytes = 0;   ///< that one keeps between passes
+  double rows = 0;                ///< to feed, as far as lengths and cache policies tell
   std::map<std::string, std::int64_t> errors;
   std::vector<std::string> first_errors;
 };
 
-void count(Survey& survey, const Prepared& prepared) {
+void count(Survey& survey, const Prepared& prepared, const runtime::KvPool& pool) {
   ++survey.requests;
   if (prepared.refused) {
     ++survey.errors[prepared.ticket.error_kind];
@@ -41,6 +42,7 @@ void count(Survey& survey, const Prepared& prepared) {
   survey.prompt_tokens += prompt;
   survey.answer_tokens += request.options.gen_length;
   survey.longest = std::max(survey.longest, prompt + request.options.gen_length);
+  survey.most_bytes = std::max(survey.most_bytes, runtime::memory_of(request, pool).bytes());
   survey.rows += runtime::predicted_rows(request);
 }
 
@@ -48,11 +50,12 @@ Survey survey_input(const Job& job, const Network& network) {
   ModelText text;
   text.read(network.files());
   RequestPump pump({.input = job.options().text("input"), .model_name = {}}, Tokenizing{job.options(), text, network.config()}, AnsweredSet());
+  const runtime::KvPool pool(network.config(), precision_of(job.options()), 0);
   Survey survey;
   for (;;) {
     switch (pump.state()) {
       case RequestPump::State::kMore:
-        count(survey, pump.take());
+        count(survey, pump.take(), pool);
         break;
       case RequestPump::State::kWaiting:
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -91,11 +94,11 @@ std::string report(const Job& job, Network& network, const Survey& survey, doubl
   for (const std::string& error : survey.first_errors) {
     text += format("  {}\n", error);
   }
-  const runtime::KvPool pool(network.config(), precision_of(job.options()), network.kv_memory_bytes());
   text += format("tokens: {} of prompts, at most {} of answers; the longest request has {} positions\n", survey.prompt_tokens,
                  survey.answer_tokens, survey.longest);
-  text += format("memory per rank: {} bytes of weights on rank 0; keys and values may take {} bytes, the longest request takes {}\n",
-                 network.bytes_read(), network.kv_memory_bytes(), pool.bytes_for(survey.longest));
+  text += format("memory per rank: {} bytes of weights on rank 0; keys, values and smoothing may take {} bytes, one request takes {} at most{}\n",
+                 network.bytes_read(), network.kv_memory_bytes(), survey.most_bytes,
+                 survey.most_bytes > network.kv_memory_bytes() ? ": too much, it will be answered with an error" : "");
   text += format("time: about {:.0f} s on these {} ranks, if an answer takes a pass for every four tokens ({:.0f} rows to feed, {:.0f} rows "
                  "per second in a pass just timed), and {:.1f} s of loading\n",
                  survey.rows / rows_per_second, job.comm.num_ranks(), survey.rows, rows_per_second, network.load_seconds());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -14,15 +15,17 @@ namespace unmask::launcher {
 
 /// What a rank can have in hand at a time.
 struct RankRoom {
-  std::int64_t rows = 0;       ///< of usual windows in a step
-  std::int64_t positions = 0;  ///< with keys and values in memory
+  std::int64_t rows = 0;    ///< of usual windows in a step
+  std::uint64_t bytes = 0;  ///< of memory for what requests keep between passes
 };
 
 /// Decides which rank gets the next request: the one with the fewest rows to come, among those with room. A rank has room for
 /// what it can run and an eighth more, so that one that finishes finds the next without waiting for rank 0.
 class HandOut {
  public:
-  explicit HandOut(std::vector<RankRoom> rooms);
+  /// `bytes_of`: what a request keeps.
+  using BytesOf = std::function<std::uint64_t(const runtime::Request&)>;
+  HandOut(std::vector<RankRoom> rooms, BytesOf bytes_of);
 
   /// Nothing: all ranks have enough in hand. An idle rank takes any request.
   std::optional<Rank> place(const runtime::Request& request);
@@ -35,7 +38,7 @@ class HandOut {
   struct Load {
     double rows_to_come = 0;
     std::int64_t rows = 0;
-    std::int64_t positions = 0;
+    std::uint64_t bytes = 0;
     std::int64_t requests = 0;
   };
   struct Out {
@@ -45,6 +48,7 @@ class HandOut {
   bool has_room(std::size_t rank, const Load& more) const;
 
   std::vector<RankRoom> rooms_;
+  BytesOf bytes_of_;
   std::vector<Load> loads_;
   std::vector<std::int64_t> num_given_;
   std::unordered_map<std::int64_t, Out> out_;  ///< by number

@@ -45,9 +45,17 @@ constexpr auto kNeutral = std::to_array<NeutralField>({
     {"modalities", "[[\"text\"]]"},
     {"service_tier", "[\"auto\", \"default\"]"},
     {"store", "[false]"},
+    {"prediction", "[]"},
+    {"audio", "[]"},
+    {"web_search_options", "[]"},
+    {"reasoning_effort", "[\"none\"]"},
+    {"verbosity", "[\"medium\"]"},
+    {"ignore_eos", "[false]"},
+    {"min_tokens", "[0]"},
 });
 /// They change no answer, whatever they say.
-constexpr auto kIgnored = std::to_array<std::string_view>({"user", "metadata", "parallel_tool_calls"});
+constexpr auto kIgnored = std::to_array<std::string_view>(
+    {"user", "metadata", "parallel_tool_calls", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"});
 
 bool is_neutral(const std::string& key, const json& value) {
   if (std::ranges::count(kIgnored, key) > 0) {

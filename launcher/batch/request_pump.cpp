@@ -2,16 +2,15 @@
 #include "launcher/batch/request_pump.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <new>
 
 #include "cluster/pinning.h"
 #include "launcher/batch/line_hash.h"
+#include "launcher/batch/signals_blocked.h"
 
 namespace unmask::launcher {
 namespace {
@@ -19,22 +18,6 @@ namespace {
 std::size_t bytes_of(const Prepared& prepared) {
   return sizeof(Prepared) + prepared.ticket.prompt.size() * sizeof(TokenId) * 2 + prepared.ticket.id_json.size() * 2;
 }
-
-/// Signals are for the main thread: blocked in whatever thread is started meanwhile.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 }  // namespace
 

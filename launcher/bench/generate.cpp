@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include "bench/known_configs.h"
-#include "bench/machine_limits.h"
 #include "bench/synthetic_model.h"
 #include "launcher/bench/bench_table.h"
 #include "launcher/bench/request_load.h"
@@ -27,24 +26,6 @@ Network open_network(const Job& job) {
   return Network(job, how);
 }
 
-/// Rates of 0 where no roofline can be told: several ranks, float32, no AMX.
-bench::MachineRates measure_machine(const Job& job, Network& network) {
-  if (job.comm.num_ranks() > 1 || network.kernels().name != "amx" || precision_of(job.options()) != experts::Precision::kBfloat16) {
-    return {};
-  }
-  const std::vector<std::byte> memory(std::size_t{1} << 30, std::byte{1});
-  std::vector<std::span<const std::byte>> pieces;
-  for (std::size_t at = 0; at < memory.size(); at += std::size_t{4} << 20) {
-    pieces.push_back(std::span(memory).subspan(at, std::size_t{4} << 20));
-  }
-  std::vector<double> flops, read;
-  for (int i = 0; i < 5; ++i) {
-    read.push_back(bench::read_bytes_per_second(network.team(), pieces));
-    flops.push_back(bench::amx_peak_flops(network.team()));
-  }
-  return {.flops = bench::quantile(flops, 0.5), .bytes_per_second = bench::quantile(read, 0.5)};
-}
-
 bench::Record parameters_of(const Job& job, std::int64_t concurrency, std::int64_t count) {
   const OptionValues& options = job.options();
   bench::Record out{.bench = "generate"};
@@ -65,7 +46,7 @@ void add_quantiles(bench::Record& record, const std::string& name, const std::ve
   }
 }
 
-void add_report(bench::Record& record, const LoadReport& last, const bench::MachineRates& machine) {
+void add_report(bench::Record& record, const LoadReport& last) {
   const double seconds = 1e-3 * bench::quantile(record.times_ms, 0.5);
   const auto per_second = [&](std::int64_t count) { return static_cast<double>(count) / seconds; };
   record.results = {{"steps", last.steps}, {"passes", last.passes}, {"rows", last.rows}, {"tokens", last.tokens},
@@ -77,10 +58,17 @@ void add_report(bench::Record& record, const LoadReport& last, const bench::Mach
   add_quantiles(record, "latency", last.latency_ms, {50, 90, 99});
   record.results.push_back({"kv_peak_bytes", static_cast<std::int64_t>(last.kv_peak_bytes)});
   record.results.push_back({"outside_network_percent", 100 * last.outside_share});
-  if (last.limit.seconds() > 0) {
-    const bool reads = last.limit.read_seconds > last.limit.compute_seconds;
-    record.limit = bench::Limit{.kind = reads ? "read" : "compute", .value = reads ? machine.bytes_per_second : machine.flops,
-                                .ms = 1e3 * last.limit.seconds()};
+}
+
+/// Collective, when all cases are done: what the machine allows is measured behind them, as it takes much memory.
+void add_limits(const Job& job, Network& network, std::vector<bench::Record>& records, const std::vector<StepCounts>& steps) {
+  const LoadRoofline roofline(job, network);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto least = roofline.of(steps[i]);
+    const bool reads = least.read_seconds > least.compute_seconds;
+    records[i].limit = bench::Limit{.kind = reads ? "read" : "compute",
+                                    .value = reads ? roofline.machine().bytes_per_second : roofline.machine().flops,
+                                    .ms = 1e3 * least.seconds()};
   }
 }
 
@@ -97,11 +85,11 @@ BenchResult bench_generate(const Job& job) {
   const std::int64_t asked = job.options().given("count") ? job.options().integer("count") : 0;
   const RequestWork work = make_request_work(job, network, std::max<std::int64_t>(asked, std::ranges::max(at_a_time)));
   network.load();
-  const bench::MachineRates machine = measure_machine(job, network);
   const runtime::EngineOptions options{.max_rows = job.options().integer("max-rows"), .kv_memory_bytes = network.kv_memory_bytes(),
                                        .eos_tokens = work.special.ends, .mask_token = work.special.mask};
   const std::int64_t repeats = job.options().given("repeat") ? job.options().integer("repeat") : 1;
   BenchResult out{.records = {}, .threads = network.num_threads(), .kernel = std::string(network.kernels().name)};
+  std::vector<StepCounts> steps;  // by case
   std::map<std::int64_t, std::vector<TokenId>> answers;  // the same request has the same answer in every case
   for (const std::int64_t concurrency : at_a_time) {
     const bool all = job.options().given("requests") && asked == 0;
@@ -109,7 +97,7 @@ BenchResult bench_generate(const Job& job) {
     bench::Record record = parameters_of(job, concurrency, count);
     LoadReport last;
     for (std::int64_t i = 0; i < repeats; ++i) {
-      last = run_load(job, network, options, std::span(work.requests).first(size(count)), concurrency, machine);
+      last = run_load(job, network, options, std::span(work.requests).first(size(count)), concurrency);
       record.times_ms.push_back(1e3 * last.seconds);
       for (auto& [number, tokens] : last.answers) {
         const auto [known, is_new] = answers.try_emplace(number, tokens);
@@ -117,9 +105,11 @@ BenchResult bench_generate(const Job& job) {
         record.checked = is_new ? record.checked : bench::Record::Results::kChecked;
       }
     }
-    add_report(record, last, machine);
+    add_report(record, last);
     out.records.push_back(std::move(record));
+    steps.push_back(std::move(last.step_counts));
   }
+  add_limits(job, network, out.records, steps);
   return out;
 }
 

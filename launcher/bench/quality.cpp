@@ -178,7 +178,7 @@ class Quality {
   LoadReport answer(Network& network) const {
     const runtime::EngineOptions options{.max_rows = job_.options().integer("max-rows"), .kv_memory_bytes = network.kv_memory_bytes(),
                                          .eos_tokens = work_.special.ends, .mask_token = work_.special.mask};
-    return run_load(job_, network, options, work_.requests, std::ssize(work_.requests), {});
+    return run_load(job_, network, options, work_.requests, std::ssize(work_.requests));
   }
 
   /// The logits in bf16 stay in memory on rank 0.

@@ -21,7 +21,7 @@ class Load {
                  .on_answer = [this](const runtime::Request& request, runtime::Answer answer) { note_answer(request.number, std::move(answer)); }}) {}
 
   /// This rank's share of the places and requests, until all ranks are done.
-  void run(const Job& job, std::int64_t concurrency, const bench::MachineRates& machine) {
+  void run(const Job& job, std::int64_t concurrency) {
     const std::int64_t ranks = job.comm.num_ranks(), rank = job.comm.rank().value;
     const std::int64_t places = concurrency / ranks + (rank < concurrency % ranks ? 1 : 0);
     std::vector<std::int64_t> mine;
@@ -40,9 +40,9 @@ class Load {
       }
       engine_.set_intake(next < mine.size() ? runtime::Intake::kOpen : runtime::Intake::kClosed);
       goes_on = engine_.run_step();
-      steps_ += engine_.was_idle() ? 0 : 1;
-      if (machine.flops > 0 && ranks == 1) {
-        add_limit(machine);
+      if (!engine_.was_idle()) {
+        ++steps_;
+        step_counts_.add(network_.transformer().router_counts());
       }
     }
     seconds_ = clock.seconds();
@@ -52,13 +52,14 @@ class Load {
     const auto now = engine_.statistics();
     ByteWriter out;
     out.put(seconds_).put(1 - now.network.count() / seconds_).put(steps_).put(now.passes).put(now.rows).put(now.tokens).put(failed_);
-    out.put(now.kv_peak_bytes).put(limit_.compute_seconds).put(limit_.read_seconds);
+    out.put(now.kv_peak_bytes);
     out.put(first_block_ms_).put(inter_block_ms_).put(latency_ms_).put(std::uint64_t{answers_.size()});
     for (const auto& [number, tokens] : answers_) {
       out.put(number).put(tokens);
     }
     return out.take();
   }
+  StepCounts take_step_counts() { return std::move(step_counts_); }
 
  private:
   struct Times {
@@ -84,20 +85,13 @@ class Load {
     answers_[number] = std::move(answer.tokens);
     --in_flight_;
   }
-  void add_limit(const bench::MachineRates& machine) {
-    if (!engine_.was_idle()) {
-      const auto pass = bench::pass_roofline(network_.config(), network_.transformer().router_counts(), machine);
-      limit_.compute_seconds += pass.compute_seconds;
-      limit_.read_seconds += pass.read_seconds;
-    }
-  }
 
   Network& network_;
   std::span<const runtime::Request> requests_;
   runtime::Engine engine_;
   double seconds_ = 0;
   std::int64_t steps_ = 0, in_flight_ = 0, failed_ = 0;
-  bench::PassRoofline limit_;
+  StepCounts step_counts_;
   std::map<std::int64_t, Times> times_;
   std::vector<double> first_block_ms_, inter_block_ms_, latency_ms_;
   std::map<std::int64_t, std::vector<TokenId>> answers_;
@@ -113,8 +107,6 @@ void add_rank(LoadReport& all, ByteReader mine) {
     *sum += mine.get<std::int64_t>();
   }
   all.kv_peak_bytes += mine.get<std::uint64_t>();
-  all.limit.compute_seconds += mine.get<double>();
-  all.limit.read_seconds += mine.get<double>();
   for (std::vector<double>* list : {&all.first_block_ms, &all.inter_block_ms, &all.latency_ms}) {
     append(*list, mine.get_list<double>());
   }
@@ -127,13 +119,14 @@ void add_rank(LoadReport& all, ByteReader mine) {
 }  // namespace
 
 LoadReport run_load(const Job& job, Network& network, const runtime::EngineOptions& options, std::span<const runtime::Request> requests,
-                    std::int64_t concurrency, const bench::MachineRates& machine) {
+                    std::int64_t concurrency) {
   Load load(network, options, requests);
-  load.run(job, concurrency, machine);
+  load.run(job, concurrency);
   LoadReport all;
   for (const auto& bytes : job.comm.all_gather(load.pack())) {
     add_rank(all, ByteReader(bytes));
   }
+  all.step_counts = load.take_step_counts();
   return all;
 }
 

@@ -6,8 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "bench/pass_roofline.h"
-#include "launcher/run/network.h"
+#include "launcher/bench/load_roofline.h"
 #include "runtime/engine.h"
 
 namespace unmask::launcher {
@@ -16,17 +15,17 @@ namespace unmask::launcher {
 struct LoadReport {
   double seconds = 0;
   double outside_share = 0;  ///< of the time: not in the network (forward and head); of the rank that has most of it
-  bench::PassRoofline limit = {};  ///< of all passes, on one rank
   std::int64_t steps = 0;    ///< forwards
   std::int64_t passes = 0, rows = 0, tokens = 0, failed = 0;
   std::uint64_t kv_peak_bytes = 0;  ///< summed over ranks
   std::vector<double> first_block_ms, inter_block_ms, latency_ms;  ///< of all requests, from submission on
   std::map<std::int64_t, std::vector<TokenId>> answers;            ///< by number
+  StepCounts step_counts;  ///< of this rank
 };
 
 /// Collective. Answers the requests, which all ranks know, `concurrency` at a time: whenever one is answered the next is
-/// submitted. Request i runs on the rank of place i % concurrency. Rates of 0: no roofline.
+/// submitted. Request i runs on the rank of place i % concurrency.
 LoadReport run_load(const Job& job, Network& network, const runtime::EngineOptions& options, std::span<const runtime::Request> requests,
-                    std::int64_t concurrency, const bench::MachineRates& machine);
+                    std::int64_t concurrency);
 
 }  // namespace unmask::launcher

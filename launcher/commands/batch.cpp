@@ -9,8 +9,8 @@
 #include "launcher/commands/commands.h"
 #include "launcher/generate/plan.h"
 #include "launcher/io/beside.h"
-#include "runtime/kv_cache.h"
 #include "runtime/output_file.h"
+#include "runtime/sequence.h"
 
 namespace unmask::launcher {
 namespace {
@@ -40,7 +40,8 @@ void open_files(const Job& job, const Network& network, RootSide& root) {
                                       .start = options.is_on("restart") ? AnswerLog::Start::kRestart : AnswerLog::Start::kResume,
                                       .wait_for_lock = milliseconds_of(options, "wait-lock"),
                                       .sync_answers = options.integer("sync-every"),
-                                      .sync_time = milliseconds_of(options, "sync-seconds")});
+                                      .sync_time = milliseconds_of(options, "sync-seconds"),
+                                      .syncing = AnswerLog::Syncing::kBeside});
   root.before = root.log->tally();
   AnsweredSet answered = root.log->take_answered();
   root.first_index = answered.first_missing();
@@ -79,19 +80,19 @@ bool begin(const Job& job, Network& network, RootSide& root, SpecialTokens& spec
 
 /// Collective. What each rank can have in hand.
 std::vector<RankRoom> gather_rooms(const Job& job, Network& network) {
-  const runtime::KvPool pool(network.config(), precision_of(job.options()), network.kv_memory_bytes());
-  const std::uint64_t positions = network.kv_memory_bytes() / std::max<std::uint64_t>(1, pool.bytes_for(1));
-  constexpr std::uint64_t kPlenty = std::uint64_t{1} << 40;
+  constexpr std::uint64_t kPlenty = std::uint64_t{1} << 60;  // and an eighth more can be told
   std::vector<RankRoom> rooms;
-  for (const auto& bytes : job.comm.all_gather(ByteWriter().put(static_cast<std::int64_t>(std::min(positions, kPlenty))).take())) {
-    rooms.push_back({.rows = job.options().integer("max-rows"), .positions = ByteReader(bytes).get<std::int64_t>()});
+  for (const auto& bytes : job.comm.all_gather(ByteWriter().put(std::min(network.kv_memory_bytes(), kPlenty)).take())) {
+    rooms.push_back({.rows = job.options().integer("max-rows"), .bytes = ByteReader(bytes).get<std::uint64_t>()});
   }
   return rooms;
 }
 
-void open_desk(const Job& job, RootSide& root, std::vector<RankRoom> rooms) {
+void open_desk(const Job& job, const Network& network, RootSide& root, std::vector<RankRoom> rooms) {
   const OptionValues& options = job.options();
-  root.desk.emplace(*root.log, *root.pump, HandOut(std::move(rooms)),
+  const auto bytes_of = [pool = runtime::KvPool(network.config(), precision_of(options), network.kv_memory_bytes())](
+                            const runtime::Request& request) { return runtime::memory_of(request, pool).bytes(); };
+  root.desk.emplace(*root.log, *root.pump, HandOut(std::move(rooms), bytes_of),
                     BatchDesk::Options{.order = options.is_on("unordered") ? BatchDesk::Order::kAny : BatchDesk::Order::kInput,
                                        .first_index = root.first_index,
                                        .window_requests = options.integer("reorder-window"),
@@ -149,7 +150,7 @@ ExitCode run_job(const Job& job) {
   network.load();
   auto rooms = gather_rooms(job, network);
   if (job.comm.is_root()) {
-    open_desk(job, root, std::move(rooms));
+    open_desk(job, network, root, std::move(rooms));
   }
   const double max_time = job.comm.is_root() ? job.options().real("max-time") : 0;
   now_requests_run();

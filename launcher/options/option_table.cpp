@@ -267,7 +267,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      .fallback = "4096", .min = 1, .max = 1 << 24, .help = "rows that a rank puts into one step; a longer sequence runs alone"},
     {.name = "kv-memory", .group = OptionGroup::kMachine, .kind = ValueKind::kInteger, .commands = kAnswers | kCheck, .value = "BYTES",
      .fallback_note = "half of what is free after loading, shared by the ranks of a host", .max = kMaxBytes,
-     .help = "memory per rank for the keys and values of running requests; more of them wait"},
+     .help = "memory per rank for what running requests keep: keys and values, smoothing; more of them wait"},
     {.name = "watchdog", .group = OptionGroup::kMachine, .kind = ValueKind::kReal, .commands = kComputes, .value = "SECONDS",
      .fallback = "60", .max_real = 1e6, .help = "a rank that shows no sign of life for longer is lost, and ends the job with code 4; 0 waits for ever"},
     {.name = "verify-messages", .group = OptionGroup::kMachine, .kind = ValueKind::kFlag, .commands = kComputes,

@@ -31,6 +31,8 @@ class Network {
   std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   std::string dtype() const;  ///< of --dtype's words, the one that is true
+  experts::WeightType expert_type() const { return model_->expert_type(); }
+  const cluster::Placement& placement() const { return model_->placement(); }
   int num_threads() const { return model_->num_threads(); }
   ThreadTeam& team() { return model_->team(); }
   /// After load(), as all below.

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "golden_cases.h"
+#include "base/format.h"
 #include "rank_job.h"
 #include "runtime/kv_cache.h"
 #include "runtime/waiting_line.h"
@@ -90,6 +91,41 @@ void on_one_rank(const std::function<void(RankParts&)>& body) {
 
 std::uint64_t bytes_of(const RankParts& parts, const Request& request) {
   return runtime::KvPool(parts.config, experts::Precision::kFloat32, 0).bytes_for(std::ssize(request.prompt) + request.options.gen_length);
+}
+
+Request smoothed_request(std::int64_t number, runtime::CachePolicy cache) {
+  Request request = small_request(number);
+  request.options.smoothing = true;
+  request.options.cache = cache;
+  return request;
+}
+
+TEST(Memory, OfSmoothingIsWithinTheBudget) {
+  on_one_rank([](RankParts& parts) {
+    const std::uint64_t keys = bytes_of(parts, small_request(0));
+    const std::uint64_t smoothing = 8 * sizeof(float) * static_cast<std::uint64_t>(parts.config.hidden);  // 8 tokens of an answer
+    using runtime::CachePolicy;
+    Bench roomy(parts);
+    Bench exact(parts, keys + smoothing);
+    Bench tight(parts, keys + smoothing - 1);
+    for (Bench* bench : {&roomy, &exact, &tight}) {
+      for (std::int64_t number = 0; number < 3; ++number) {
+        bench->engine.submit(smoothed_request(number, number == 2 ? CachePolicy::kNone : CachePolicy::kDual));
+      }
+      bench->run_to_the_end();
+    }
+    EXPECT_EQ(roomy.engine.statistics().kv_peak_bytes, 2 * keys + 3 * smoothing);
+    EXPECT_EQ(exact.engine.statistics().kv_peak_bytes, keys + smoothing) << "one at a time";
+    for (const auto& [number, answer] : roomy.answers) {
+      EXPECT_EQ(answer.tokens, exact.answers.at(number).tokens);
+    }
+    ASSERT_TRUE(tight.answers.at(0).error.has_value());
+    EXPECT_THAT(tight.answers.at(0).error->what(),
+                testing::HasSubstr(format("keys and values of 11 positions need {} bytes, smoothing of 8 positions needs {} bytes; this rank "
+                                          "has {} bytes",
+                                          keys, smoothing, keys + smoothing - 1)));
+    EXPECT_FALSE(tight.answers.at(2).error.has_value()) << "without keys it fits";
+  });
 }
 
 TEST(Priority, OrdersAdmissionAndChangesNoAnswer) {

@@ -225,6 +225,7 @@ TEST(Requests, WhoseKeysAndValuesCanNeverFitAreRefused) {
   auto requests = ragged_requests(folder, 2);
   requests[0].options.cache = runtime::CachePolicy::kDual;
   requests[1].options.cache = runtime::CachePolicy::kNone;
+  requests[0].options.smoothing = requests[1].options.smoothing = false;  // it keeps memory without keys, too
   const auto result = run_job(folder, {.kv_memory_bytes = 1000}, requests);
   ASSERT_TRUE(result.answers.at(requests[0].number).error);
   EXPECT_EQ(result.answers.at(requests[0].number).error->code(), ExitCode::kBadInput);
@@ -232,7 +233,7 @@ TEST(Requests, WhoseKeysAndValuesCanNeverFitAreRefused) {
   const auto positions = requests[0].prompt.size() + size(requests[0].options.gen_length);
   const auto config = runtime::Checkpoint(folder).config();
   const auto bytes = positions * size(config.num_layers * 2 * config.num_kv_heads * config.head_dim) * sizeof(float);
-  EXPECT_NE(message.find(format("{} positions need {} bytes, this rank has 1000", positions, bytes)), std::string::npos) << message;
+  EXPECT_NE(message.find(format("{} positions need {} bytes; this rank has 1000", positions, bytes)), std::string::npos) << message;
   EXPECT_FALSE(result.answers.at(requests[1].number).error);
 }
 
@@ -248,7 +249,7 @@ TEST(Requests, WithGuidanceKeepKeysAndValuesOfBothSides) {
   EXPECT_EQ(fits.kv_bytes, 0U);
   const auto refused = run_job(folder, {.kv_memory_bytes = 2 * needs - 1}, {guided});
   ASSERT_TRUE(refused.answers.at(0).error);
-  EXPECT_NE(std::string(refused.answers.at(0).error->what()).find(format("46 positions need {} bytes, this rank has {}", 2 * needs, 2 * needs - 1)),
+  EXPECT_NE(std::string(refused.answers.at(0).error->what()).find(format("46 positions need {} bytes; this rank has {}", 2 * needs, 2 * needs - 1)),
             std::string::npos) << refused.answers.at(0).error->what();
 }
 

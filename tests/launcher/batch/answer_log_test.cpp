@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <condition_variable>
+#include <mutex>
 #include <random>
 
 #include "launcher/batch/answer_log.h"
@@ -33,14 +35,16 @@ std::string whole_output() {
   return all;
 }
 
-AnswerLog::Options options(AnswerLog::Start start = AnswerLog::Start::kResume) {
-  return {.facts = {{{"model", "m"}, {"dtype", "bf16"}}}, .start = start, .sync_answers = 6, .sync_time = std::chrono::hours(1)};
+using Syncing = AnswerLog::Syncing;
+
+AnswerLog::Options options(Syncing syncing = Syncing::kAtOnce) {
+  return {.facts = {{{"model", "m"}, {"dtype", "bf16"}}}, .sync_answers = 6, .sync_time = std::chrono::hours(1), .syncing = syncing};
 }
 
 /// What every run does: open, answer what is missing in order, three answers per write; false: it failed on the way.
-bool run(MemoryFiles& files, std::int64_t stop_after = kRequests) {
+bool run(MemoryFiles& files, std::int64_t stop_after = kRequests, Syncing syncing = Syncing::kAtOnce) {
   try {
-    AnswerLog log(files, kOut, options());
+    AnswerLog log(files, kOut, options(syncing));
     const AnsweredSet done = log.take_answered();
     EXPECT_EQ(done.num_answered(), done.first_missing());
     std::int64_t num_new = 0;
@@ -82,7 +86,7 @@ TEST(AnswerLog, ARunAndItsContinuations) {
   for (std::int64_t piece = 1; piece < 14; ++piece) {
     MemoryFiles files;
     for (std::int64_t done = 0; done < kRequests; done += piece) {
-      ASSERT_TRUE(run(files, piece));
+      ASSERT_TRUE(run(files, piece, piece % 2 == 0 ? Syncing::kBeside : Syncing::kAtOnce));
     }
     EXPECT_EQ(files.contents[kOut], whole_output());
     ASSERT_TRUE(run(files)) << "nothing is left to do";
@@ -136,8 +140,9 @@ TEST(AnswerLog, AFullDiskOrAFailingOneAtAnyChange) {
       MemoryFiles files;
       files.fault = fault;
       files.fails_from = at;
-      const bool complete = run(files);
-      EXPECT_TRUE(!complete || fault == MemoryFiles::Fault::kNoSpace) << at;
+      const bool complete = run(files, kRequests, at % 2 == 0 ? Syncing::kBeside : Syncing::kAtOnce);
+      const bool came_so_far = files.log.size() > at;  // with kBeside what gathers is written at once
+      EXPECT_TRUE(!complete || !came_so_far || fault == MemoryFiles::Fault::kNoSpace) << at;
       expect_completes(files.contents, format("failed at change {}", at));
     }
   }
@@ -239,6 +244,61 @@ TEST(AnswerLog, SyncsByCountAndByTime) {
   timed.append(line_of(0), answer_of(0));
   timed.write_out();
   EXPECT_EQ(quick.log.back().kind, MemoryFiles::Change::Kind::kSync);
+}
+
+/// A disk that is busy for as long as the test wants.
+class BusyFiles : public MemoryFiles {
+ public:
+  std::unique_ptr<AppendFile> open(const std::filesystem::path& file) override {
+    return std::make_unique<File>(MemoryFiles::open(file), *this);
+  }
+  void set_busy(bool busy) {
+    const std::lock_guard lock(mutex_);
+    busy_ = busy;
+    changed_.notify_all();
+  }
+
+ private:
+  class File : public AppendFile {
+   public:
+    File(std::unique_ptr<AppendFile> file, BusyFiles& all) : file_(std::move(file)), all_(all) {}
+    std::uint64_t num_bytes() const override { return file_->num_bytes(); }
+    std::size_t read(std::uint64_t offset, std::span<char> into) const override { return file_->read(offset, into); }
+    void append(std::string_view bytes) override { file_->append(bytes); }
+    void truncate(std::uint64_t num_bytes) override { file_->truncate(num_bytes); }
+    void sync() override {
+      std::unique_lock lock(all_.mutex_);
+      all_.changed_.wait(lock, [&] { return !all_.busy_; });
+      file_->sync();
+    }
+    bool try_lock() override { return file_->try_lock(); }
+
+   private:
+    std::unique_ptr<AppendFile> file_;
+    BusyFiles& all_;
+  };
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool busy_ = false;
+};
+
+TEST(AnswerLog, WhileTheDiskIsBusyAnswersGatherAndNobodyWaits) {
+  BusyFiles files;
+  AnswerLog log(files, kOut, options(Syncing::kBeside));
+  files.set_busy(true);
+  const auto append = [&](std::int64_t i) {
+    log.append(line_of(i), answer_of(i));
+    log.write_out();
+  };
+  for (std::int64_t i = 0; i < kRequests; ++i) {
+    append(i);  // the sixth begins to sync
+  }
+  EXPECT_EQ(files.contents[kOut], answer_of(0) + answer_of(1) + answer_of(2) + answer_of(3) + answer_of(4) + answer_of(5))
+      << "a mark behind later answers would tell a lie";
+  files.set_busy(false);
+  log.end("done");
+  EXPECT_EQ(files.contents[kOut], whole_output());
+  expect_completes(files.contents, "a whole one");
 }
 
 TEST(AnsweredSet, AnyOrderAndTheInputReadAgain) {

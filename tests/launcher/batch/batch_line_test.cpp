@@ -74,12 +74,15 @@ TEST(BatchLine, NeutralValuesPass) {
   good(chat(R"(, "n": 1, "top_p": 1.0, "stream": false, "presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {},
       "logprobs": false, "tools": [], "tool_choice": "none", "response_format": {"type": "text"}, "user": "someone",
       "metadata": {"a": "b"}, "stop": null, "seed": null, "max_tokens": null, "service_tier": "auto", "top_k": -1)"));
+  good(chat(R"(, "store": false, "prediction": null, "audio": null, "web_search_options": null, "reasoning_effort": "none", "verbosity": "medium",
+      "safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_retention": "24h", "ignore_eos": false, "min_tokens": 0)"));
   good(completion(R"("prompt": "x", "echo": false, "best_of": 1, "suffix": null, "logprobs": null)"));
 }
 
 TEST(BatchLine, WhatCannotBeHonouredIsTheRequestsError) {
   EXPECT_THAT(fault(chat(R"(, "n": 2)")), HasSubstr("n: expected 1 (nothing else can be honoured), found 2"));
   EXPECT_THAT(fault(chat(R"(, "top_p": 0.9)")), HasSubstr("top_p"));
+  EXPECT_THAT(fault(chat(R"(, "reasoning_effort": "high")")), HasSubstr("reasoning_effort: expected \"none\""));
   EXPECT_THAT(fault(chat(R"(, "stream": true)")), HasSubstr("stream"));
   EXPECT_THAT(fault(chat(R"(, "logit_bias": {"5": 1})")), HasSubstr("logit_bias"));
   EXPECT_THAT(fault(chat(R"(, "tools": [{}])")), HasSubstr("tools"));

@@ -17,8 +17,11 @@ runtime::Request request(std::int64_t number, std::int64_t length, std::int64_t 
   return out;
 }
 
+/// A byte a position.
+std::uint64_t positions(const runtime::Request& request) { return request.prompt.size() + static_cast<std::uint64_t>(request.options.gen_length); }
+
 TEST(HandOut, TheRankWithTheLeastToDoIsNextAndRoomIsKept) {
-  HandOut out({{.rows = 64, .positions = 1000}, {.rows = 64, .positions = 1000}});
+  HandOut out({{.rows = 64, .bytes = 1000}, {.rows = 64, .bytes = 1000}}, positions);
   EXPECT_EQ(out.place(request(0, 64)), Rank(0));
   EXPECT_EQ(out.place(request(1, 16)), Rank(1));
   EXPECT_EQ(out.place(request(2, 16)), Rank(1)) << "rank 0 has more to come";
@@ -33,7 +36,7 @@ TEST(HandOut, TheRankWithTheLeastToDoIsNextAndRoomIsKept) {
 }
 
 TEST(HandOut, AnIdleRankTakesWhatFitsNowhere) {
-  HandOut out({{.rows = 8, .positions = 10}});
+  HandOut out({{.rows = 8, .bytes = 10}}, positions);
   EXPECT_EQ(out.place(request(0, 500)), Rank(0));
   EXPECT_FALSE(out.place(request(1, 1, 1)).has_value());
   out.remove(0);
@@ -41,7 +44,7 @@ TEST(HandOut, AnIdleRankTakesWhatFitsNowhere) {
 }
 
 TEST(HandOut, MemoryBoundsARankAsRowsDo) {
-  HandOut out({{.rows = 1000, .positions = 100}, {.rows = 1000, .positions = 1000}});
+  HandOut out({{.rows = 1000, .bytes = 100}, {.rows = 1000, .bytes = 1000}}, positions);
   std::int64_t on_first = 0;
   std::int64_t number = 0;
   for (; const auto rank = out.place(request(number, 32)); ++number) {
@@ -54,7 +57,7 @@ TEST(HandOut, MemoryBoundsARankAsRowsDo) {
 TEST(HandOut, UnevenLengthsRunDryTogether) {
   // Each rank answers its oldest request whenever it has fed the rows that were predicted; nobody may be without work while
   // there are requests left.
-  HandOut out({{.rows = 64, .positions = 100000}, {.rows = 64, .positions = 100000}, {.rows = 64, .positions = 100000}});
+  HandOut out({{.rows = 64, .bytes = 100000}, {.rows = 64, .bytes = 100000}, {.rows = 64, .bytes = 100000}}, positions);
   std::vector<std::deque<std::pair<std::int64_t, double>>> queues(3);
   std::int64_t next = 0;
   const auto length = [](std::int64_t i) { return i % 10 == 0 ? 160 : 16 * (1 + i % 3); };
