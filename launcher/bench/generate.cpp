@@ -27,9 +27,9 @@ Network open_network(const Job& job) {
   return Network(job, how);
 }
 
-/// Rates of 0 where no roofline can be told: several ranks, float32, no AMX.
+/// Rates of 0 where no roofline can be told: several ranks, float32.
 bench::MachineRates measure_machine(const Job& job, Network& network) {
-  if (job.comm.num_ranks() > 1 || network.kernels().name != "amx" || precision_of(job.options()) != experts::Precision::kBfloat16) {
+  if (job.comm.num_ranks() > 1 || precision_of(job.options()) != experts::Precision::kBfloat16) {
     return {};
   }
   const std::vector<std::byte> memory(std::size_t{1} << 30, std::byte{1});
@@ -40,7 +40,7 @@ bench::MachineRates measure_machine(const Job& job, Network& network) {
   std::vector<double> flops, read;
   for (int i = 0; i < 5; ++i) {
     read.push_back(bench::read_bytes_per_second(network.team(), pieces));
-    flops.push_back(bench::amx_peak_flops(network.team()));
+    flops.push_back(bench::peak_flops(network.team(), network.kernels()));
   }
   return {.flops = bench::quantile(flops, 0.5), .bytes_per_second = bench::quantile(read, 0.5)};
 }
