@@ -15,21 +15,22 @@ constexpr std::int64_t kQueryGroups = kQueriesAtOnce / kLanes;
 
 /// What a call keeps beside its output.
 struct AttentionRoom {
-  std::int64_t dim;  ///< padded
+  std::int64_t dim;         ///< padded
+  std::int64_t key_stride;  ///< not a multiple of 512 bytes: loads of values that many bytes apart wait for each other
   float* queries;    ///< [groups][dim][16 queries]
-  float* keys;       ///< [48][dim]
+  float* keys;       ///< [48][key_stride]
   float* values;     ///< [dim / 16][48][16 of dim]
   float* scores;     ///< [48][16 queries]
   float* top;        ///< [groups][16 queries]
   float* total;      ///< likewise
 
   static std::int64_t floats(std::int64_t dim) {
-    return kQueriesAtOnce * dim + 2 * kKeysAtOnce * dim + kKeysAtOnce * kLanes + 2 * kQueriesAtOnce;
+    return kQueriesAtOnce * dim + 2 * kKeysAtOnce * (dim + kLanes) + kKeysAtOnce * kLanes + 2 * kQueriesAtOnce;
   }
-  AttentionRoom(std::byte* workspace, std::int64_t head_dim) : dim(up_to(head_dim, kStep) * kStep) {
+  AttentionRoom(std::byte* workspace, std::int64_t head_dim) : dim(up_to(head_dim, kStep) * kStep), key_stride(dim + kLanes) {
     queries = reinterpret_cast<float*>(workspace);
     keys = queries + kQueriesAtOnce * dim;
-    values = keys + kKeysAtOnce * dim;
+    values = keys + kKeysAtOnce * key_stride;
     scores = values + kKeysAtOnce * dim;
     top = scores + kKeysAtOnce * kLanes;
     total = top + kQueriesAtOnce;
@@ -59,22 +60,31 @@ inline void turn_queries(const AttentionProblem& a, std::int64_t first, std::int
 /// Keys [begin, begin + count) and their values as floats; up to kKeysAtOnce, zeros.
 template <class Stored>
 inline void widen_block(const AttentionProblem& a, const Stored* keys, const Stored* values, std::int64_t begin, std::int64_t count, const AttentionRoom& room) {
+  const std::int64_t whole_dim = a.head_dim / kLanes * kLanes;
   for (std::int64_t j = 0; j < kKeysAtOnce; ++j) {
-    const std::int64_t from = (begin + j) * a.kv_stride;
-    for (std::int64_t d = 0; d < room.dim; d += kLanes) {
+    const Stored* key = keys + (begin + j) * a.kv_stride;
+    const Stored* value = values + (begin + j) * a.kv_stride;
+    float* to_key = room.keys + j * room.key_stride;
+    float* to_value = room.values + j * kLanes;
+    const std::int64_t full = j < count ? whole_dim : 0;
+    for (std::int64_t d = 0; d < full; d += kLanes) {
+      store(load(key + d), to_key + d);
+      store(load(value + d), to_value + d * kKeysAtOnce);
+    }
+    for (std::int64_t d = full; d < room.dim; d += kLanes) {
       const std::int64_t some = j < count ? a.head_dim - d : 0;
-      store(load_padded(keys + from + d, some), room.keys + j * room.dim + d);
-      store(load_padded(values + from + d, some), room.values + d * kKeysAtOnce + j * kLanes);
+      store(load_padded(key + d, some), to_key + d);
+      store(load_padded(value + d, some), to_value + d * kKeysAtOnce);
     }
   }
 }
 
 /// scores [48 keys][16 queries of a group], not yet scaled.
-inline void score_block(const AttentionRoom& room, const float* queries) {
+void score_block(const AttentionRoom& room, const float* queries) {
   for (std::int64_t j = 0; j < kKeysAtOnce; j += kMostRows) {
     BlockRows<kMostRows, 1> rows{.at = {}, .step = kStep};
     for (int r = 0; r < kMostRows; ++r) {
-      rows.at[r] = room.keys + (j + r) * room.dim;
+      rows.at[r] = room.keys + (j + r) * room.key_stride;
     }
     WideWeights<kStep> weights[1] = {{queries}};
     BlockSums<kMostRows, 1> sums;
@@ -89,7 +99,7 @@ inline void score_block(const AttentionRoom& room, const float* queries) {
 
 /// Turns scores of `count` keys into weights, the others into zeros, and returns by what each query's sums so far are to be
 /// multiplied.
-inline Vec weigh_block(const AttentionRoom& room, std::int64_t count, float scale, float* top, float* total) {
+Vec weigh_block(const AttentionRoom& room, std::int64_t count, float scale, float* top, float* total) {
   const Vec factor = broadcast(scale);
   Vec most = load(top);
   for (std::int64_t j = 0; j < count; ++j) {
@@ -133,7 +143,7 @@ inline void mix_rows(const AttentionProblem& a, const AttentionRoom& room, std::
   }
 }
 
-inline void mix_group(const AttentionProblem& a, const AttentionRoom& room, std::int64_t first_row, std::int64_t num_rows, Vec correction, bool is_first) {
+void mix_group(const AttentionProblem& a, const AttentionRoom& room, std::int64_t first_row, std::int64_t num_rows, Vec correction, bool is_first) {
   float corrections[kLanes];
   store(correction, corrections);
   const std::int64_t num_blocks = up_to(num_rows, kMostRows);
