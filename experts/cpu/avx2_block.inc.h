@@ -4,11 +4,12 @@
 //   acc [rows][16 outputs] += x[row][k] * w[k][16 outputs], k by k
 //
 // Lanes are outputs: an input is broadcast to all of them, a weight vector is widened once for all rows of the block. An output's
-// sum takes its k in ascending order in one lane, one fused multiply-add each, whatever blocking is chosen and however the
-// weights are stored: a row's result never depends on the rows beside it.
+// sum takes its k in ascending order in one lane, one fused multiply-add each, in partial sums of kStepsPerSum steps, whatever
+// blocking is chosen and however the weights are stored: a row's result never depends on the rows beside it.
 
 constexpr int kMostRows = 6;         // x 2 registers of sums; two more of weights, one of inputs
 constexpr int kTileInputs = 32;
+constexpr std::int64_t kStepsPerSum = 8;  // 256 inputs of a tile: rounding errors of long sums stay those of short ones
 constexpr std::int64_t kLineBytes = 64;
 
 /// All lanes the same, without the addition of a zero that broadcast() makes.
@@ -55,40 +56,44 @@ struct BlockSums {
   }
 };
 
-/// `num_steps` steps of kStep inputs. Weights::get(k) gives those of input k of a step; Beside::step() may ask for memory.
+/// sums += the products of `num_steps` steps of kStep inputs, some steps at a time. Weights::get(k) gives those of input k of a step;
+/// Beside::step() may ask for memory.
 template <int kStep, int R, int N, class Rows, class Weights, class Beside>
 [[gnu::always_inline]] inline void multiply_block(Rows rows, Weights (&weights)[size(N)], std::int64_t num_steps, Beside& beside, BlockSums<R, N>& sums) {
-  Vec acc[size(N)][size(R)];
+  for (std::int64_t begin = 0; begin < num_steps; begin += kStepsPerSum) {
+    const std::int64_t end = begin + kStepsPerSum < num_steps ? begin + kStepsPerSum : num_steps;
+    Vec acc[size(N)][size(R)];
 #pragma GCC unroll 12
-  for (int i = 0; i < N * R; ++i) {
-    acc[i / R][i % R] = sums.of[i / R][i % R];
-  }
-  for (std::int64_t step = 0; step < num_steps; ++step) {
-    beside.step();
-#pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) {
-      weights[n].begin();
+    for (int i = 0; i < N * R; ++i) {
+      acc[i / R][i % R] = {};
     }
-#pragma GCC unroll 32
-    for (int k = 0; k < kStep; ++k) {
+    for (std::int64_t step = begin; step < end; ++step) {
+      beside.step();
 #pragma GCC unroll 2
       for (int n = 0; n < N; ++n) {
-        const Vec w = weights[n].get(k);
+        weights[n].begin();
+      }
+#pragma GCC unroll 32
+      for (int k = 0; k < kStep; ++k) {
+#pragma GCC unroll 2
+        for (int n = 0; n < N; ++n) {
+          const Vec w = weights[n].get(k);
 #pragma GCC unroll 6
-        for (int r = 0; r < R; ++r) {
-          add_products(rows.get(r, k), w, acc[n][r]);
+          for (int r = 0; r < R; ++r) {
+            add_products(rows.get(r, k), w, acc[n][r]);
+          }
         }
       }
-    }
-    rows.next();
+      rows.next();
 #pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) {
-      weights[n].next();
+      for (int n = 0; n < N; ++n) {
+        weights[n].next();
+      }
     }
-  }
 #pragma GCC unroll 12
-  for (int i = 0; i < N * R; ++i) {
-    sums.of[i / R][i % R] = acc[i / R][i % R];
+    for (int i = 0; i < N * R; ++i) {
+      sums.of[i / R][i % R] = sums.of[i / R][i % R] + acc[i / R][i % R];
+    }
   }
 }
 

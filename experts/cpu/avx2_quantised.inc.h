@@ -9,6 +9,13 @@
 /// 16 scales of a group, times a power of two.
 inline Vec load_scales(const char* scales, float times) { return load(reinterpret_cast<const bfloat16*>(scales)) * broadcast(times); }
 
+/// Products with a scale that stays in memory: kept in registers, scales would drive out sums.
+inline __m256 scaled(__m256i numbers, const Native& scale) {
+  __m256 product = _mm256_cvtepi32_ps(numbers);
+  asm("vmulps %1, %0, %0" : "+x"(product) : "m"(scale));
+  return product;
+}
+
 /// A stream's blocks: scales of two groups, then tiles.
 template <WeightType kType>
 struct Blocks {
@@ -42,7 +49,7 @@ struct Int8Weights {
     Vec w;
     for (int p = 0; p < kParts; ++p) {
       const __m256i numbers = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(blocks.tile + k * kPanelRows + p * kNativeLanes)));
-      const __m256 exact = _mm256_mul_ps(_mm256_cvtepi32_ps(numbers), scales.part[p]);
+      const __m256 exact = scaled(numbers, scales.part[p]);
       const __m256i rounded_up = _mm256_add_epi32(_mm256_castps_si256(exact), _mm256_set1_epi32(0x8000));
       w.part[p] = _mm256_castsi256_ps(_mm256_and_si256(rounded_up, _mm256_set1_epi32(-0x10000)));
     }
@@ -66,7 +73,7 @@ struct Int4Weights {
       const __m256i words = _mm256_load_si256(reinterpret_cast<const __m256i*>(blocks.tile + k / 8 * kLineBytes) + p);
       const __m256i up = _mm256_slli_epi32(words, 28 - k % 8 * 4);
       const __m256i bits = k % 8 == 0 ? up : _mm256_and_si256(up, _mm256_set1_epi32(-0x10000000));
-      w.part[p] = _mm256_mul_ps(_mm256_cvtepi32_ps(bits), scales.part[p]);
+      w.part[p] = scaled(bits, scales.part[p]);
     }
     return w;
   }
