@@ -9,11 +9,8 @@
 
 namespace unmask::bench {
 
-/// Products and sums per second of AMX bf16 on all members of the team at once: a loop of about 10 ms without any memory.
-/// Only where the kernel family amx is supported.
-double amx_peak_flops(ThreadTeam& team);
-
-/// The same of the instructions that a kernel family multiplies with: tiles, or fused multiply-adds of its widest registers.
+/// Products and sums per second of the instructions that a kernel family multiplies with (tiles, or multiply-adds of its widest
+/// registers), on all members of the team at once: a loop of about 10 ms without any memory. The family must be supported.
 double peak_flops(ThreadTeam& team, const experts::KernelFamily& family);
 
 /// Bytes per second at which the team reads all of these pieces once; together they should be larger than any cache.

@@ -61,18 +61,21 @@ KernelCheck check_gemm(const KernelFamily& family, Precision precision, std::int
   return c;
 }
 
-/// The same through linear() on packed weights, with a team.
-KernelCheck check_panels(const KernelFamily& family, std::int64_t rows, std::int64_t outputs, std::int64_t k) {
-  const auto x = random_values(rows * k, 1);
+/// The same through linear() on packed weights, with a team. In float32 inputs are such as bfloat16 does not hold.
+KernelCheck check_panels(const KernelFamily& family, Precision precision, std::int64_t rows, std::int64_t outputs, std::int64_t k) {
+  auto x = random_values(rows * k, 1);
+  for (float& value : x) {
+    value *= precision == Precision::kFloat32 ? 1 - 0x1p-12F : 1;
+  }
   const auto w = random_values(outputs * k, 2);
   Matrix weights(outputs, k);
   std::transform(w.begin(), w.end(), weights.data(), to_bfloat16);
   weights.pack();
   ThreadTeam team(2);
-  const Compute compute{&family, &team, Precision::kBfloat16};
+  const Compute compute{&family, &team, precision};
   std::vector<float> y(size(rows * outputs)), alone(size(outputs));
   linear(compute, x.data(), rows, weights, y.data());
-  KernelCheck c{format("panels {} x {} x {}", rows, outputs, k), 0, kEpsilon * static_cast<double>(2 * k + 32)};
+  KernelCheck c{format("panels{} {} x {} x {}", precision == Precision::kBfloat16 ? " in bf16" : "", rows, outputs, k), 0, kEpsilon * static_cast<double>(2 * k + 32)};
   for (std::int64_t r = 0; r < rows; ++r) {
     linear(compute, x.data() + r * k, 1, weights, alone.data());
     if (std::memcmp(alone.data(), y.data() + r * outputs, size(outputs) * sizeof(float)) != 0) {
@@ -186,6 +189,14 @@ KernelCheck check_summary(const KernelFamily& family, std::int64_t count) {
   return c;
 }
 
+void check_panels_of(const KernelFamily& family, const std::array<std::int64_t, 3>& shape, std::vector<KernelCheck>& checks) {
+  for (const Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
+    if (family.panels != nullptr && family.serves(precision)) {
+      checks.push_back(check_panels(family, precision, shape[0], shape[1], shape[2]));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<KernelCheck> check_kernels(const KernelFamily& family) {
@@ -193,14 +204,10 @@ std::vector<KernelCheck> check_kernels(const KernelFamily& family) {
   for (const auto [rows, outputs, k] : {std::array<std::int64_t, 3>{1, 1, 1}, {1, 5, 16}, {7, 9, 48}, {33, 31, 80}, {70, 17, 131}}) {
     checks.push_back(check_gemm(family, Precision::kFloat32, rows, outputs, k));
     checks.push_back(check_gemm(family, Precision::kBfloat16, rows, outputs, k));
-    if (family.panels != nullptr) {
-      checks.push_back(check_panels(family, rows, outputs, k));
-    }
+    check_panels_of(family, {rows, outputs, k}, checks);
   }
   for (const auto [rows, outputs, k] : {std::array<std::int64_t, 3>{16, 64, 256}, {17, 100, 288}, {300, 80, 320}}) {
-    if (family.panels != nullptr) {  // enough panels and tiles for every way through the walk
-      checks.push_back(check_panels(family, rows, outputs, k));
-    }
+    check_panels_of(family, {rows, outputs, k}, checks);  // enough panels and tiles for every way through the walk
   }
   for (const std::int64_t cols : {1, 16, 80, 131}) {
     checks.push_back(check_norm(family, cols));

@@ -95,19 +95,20 @@ struct TileProblem {
   std::span<const TokenId> skip;
 };
 
-/// Rows on their way into panel products: rounded to bfloat16, as tiles [rows / 16][k / 32][16 rows][32 k] padded with zeros.
+/// Rows on their way into panel products, as tiles [rows / 16][k / 32][16 rows][32 k] of PanelKernels::value_bytes each: bfloat16
+/// to which they are rounded, or floats as they are. k is padded with zeros.
 struct RowTilesProblem {
   const float* x;                        ///< [.., k], stride x_stride
   std::int64_t x_stride;
   const cluster::Assignment* picked;     ///< which rows of x, in this order; null: the first `rows`
   std::int64_t rows, k;
-  bfloat16* tiles;
+  std::byte* tiles;
 };
 
 /// The part of a panel product that all have in common: `rows` rows of row tiles, k inputs, panels [0, num_panels) from the
 /// given ones on (Layout::kPanels). `next...` is what the same thread will multiply after this, to be prefetched; or null.
 struct PanelWalk {
-  const bfloat16* x;
+  const std::byte* x;
   std::int64_t rows, k;
   std::int64_t num_panels;
 };
@@ -127,9 +128,10 @@ struct PanelGateUpProblem {
   PanelWalk walk;
   const bfloat16 *gate, *up;
   const bfloat16 *next_gate, *next_up;
-  bfloat16* h;                ///< row tiles of all `width` values; this call fills those of its panels
+  std::byte* h;               ///< row tiles of all `width` values; this call fills those of its panels
   std::int64_t width;
   std::int64_t first_panel;   ///< of h
+  Precision precision;        ///< of h
 };
 
 /// slots[picked[r].slot, n] += round(picked[r].weight * sum over k of x[r, k] * w[n, k]); a row that begins its slot adds to zero.
@@ -162,8 +164,9 @@ struct QuantisedAddProblem {
   bfloat16* workspace;          ///< [4 panels of k inputs]
 };
 
-/// Matrix products of families that take weights in panels and inputs in bfloat16.
+/// Matrix products of families that take weights in panels.
 struct PanelKernels {
+  std::int64_t value_bytes;  ///< of an input in row tiles: 2 for bfloat16, 4 for float
   void (*tile_rows)(const RowTilesProblem&);
   void (*gemm)(const PanelGemmProblem&);
   void (*gate_up)(const PanelGateUpProblem&);
@@ -171,6 +174,11 @@ struct PanelKernels {
   void (*gate_up_quantised)(const QuantisedGateUpProblem&);
   void (*add_down_quantised)(const QuantisedAddProblem&);
 };
+
+/// Bytes of the tiles of so many rows of k inputs.
+inline std::int64_t row_tiles_bytes(const PanelKernels& kernels, std::int64_t rows, std::int64_t k) {
+  return whole(rows, kPanelRows) * panel_elements(k) * kernels.value_bytes;
+}
 
 /// One implementation of every kernel for some instruction set. Within a family a row's result depends on nothing but the
 /// row: not on how many rows are beside it, nor on how a team divides the work. Functions are reentrant.

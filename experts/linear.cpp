@@ -53,17 +53,17 @@ void LinearInput::shape(const Compute& compute, std::int64_t rows, const Matrix&
   rows_ = rows;
   cols_ = like.cols();
   if (like.layout() == Layout::kPanels) {
-    UNMASK_CHECK(compute.kernels->panels != nullptr && compute.precision == Precision::kBfloat16,
+    UNMASK_CHECK(compute.kernels->panels != nullptr && compute.kernels->serves(compute.precision),
                  "matrix {} x {} is in panels, which kernels {} do not take", like.rows(), like.cols(), compute.kernels->name);
-    tiles_.grow(whole(rows, kPanelRows) * like.panel_size());  // 16 rows of tiles are as long as 16 outputs
+    tiles_.grow(row_tiles_bytes(*compute.kernels->panels, rows, cols_));
   }
 }
 
 /// 16 rows or what is left of them.
-void LinearInput::tile_rows(const float* x, std::int64_t block, bfloat16* tiles) const {
-  const std::int64_t block_size = whole(cols_, kTileCols) * kTileCols * kPanelRows;
+void LinearInput::tile_rows(const float* x, std::int64_t block, std::byte* tiles) const {
+  const std::int64_t block_bytes = row_tiles_bytes(*compute_->kernels->panels, kPanelRows, cols_);
   compute_->kernels->panels->tile_rows({.x = x, .x_stride = cols_, .picked = nullptr, .rows = std::min(kPanelRows, rows_ - block * kPanelRows),
-                                        .k = cols_, .tiles = tiles + block * block_size});
+                                        .k = cols_, .tiles = tiles + block * block_bytes});
 }
 
 void LinearInput::take(const Compute& compute, const float* x, std::int64_t rows, const Matrix& like) {
@@ -106,7 +106,7 @@ void LinearInput::multiply(const Matrix& w, const Piece& p) const {
                                     .n_begin = 0, .n_end = num_outputs, .y = p.y, .y_stride = p.y_stride,
                                     .precision = compute_->precision});
   }
-  const PanelWalk walk{.x = tiles_.data() + p.row_begin / kPanelRows * w.panel_size(), .rows = rows, .k = cols_,
+  const PanelWalk walk{.x = tiles_.data() + row_tiles_bytes(*compute_->kernels->panels, p.row_begin, cols_), .rows = rows, .k = cols_,
                        .num_panels = whole(num_outputs, kPanelRows)};
   compute_->kernels->panels->gemm({.walk = walk, .w = w.panel(p.n_begin / kPanelRows), .next_w = p.next,
                                    .num_outputs = num_outputs, .y = p.y, .y_stride = p.y_stride});

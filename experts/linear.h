@@ -62,13 +62,13 @@ class LinearInput {
 
  private:
   void shape(const Compute& compute, std::int64_t rows, const Matrix& like);
-  void tile_rows(const float* x, std::int64_t block, bfloat16* tiles) const;
+  void tile_rows(const float* x, std::int64_t block, std::byte* tiles) const;
 
   const Compute* compute_ = nullptr;
   const float* x_ = nullptr;       ///< for a matrix in rows
   std::int64_t rows_ = 0, cols_ = 0;
   AlignedBuffer<float> normed_;    ///< [rows, cols]: what x_ is where this made it
-  AlignedBuffer<bfloat16> tiles_;  ///< for a matrix in panels
+  AlignedBuffer<std::byte> tiles_;  ///< for a matrix in panels
   std::vector<AlignedBuffer<float>> scratch_;  ///< of each thread: [16, cols]
 };
 

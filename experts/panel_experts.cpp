@@ -21,13 +21,13 @@ constexpr std::int64_t kRowsAtOnce = 256;     // gathered rows that stay in the 
 
 void PanelExperts::run(const Compute& compute, const ExpertWeights& experts, std::int64_t hidden,
                        const cluster::ExpertWork& work, float* slots) {
-  UNMASK_CHECK(compute.kernels->panels != nullptr && compute.precision == Precision::kBfloat16,
+  UNMASK_CHECK(compute.kernels->panels != nullptr && compute.kernels->serves(compute.precision),
                "experts in panels, which kernels {} do not take", compute.kernels->name);
   mine_.resize(size(compute.team->size()));
   list_busy(experts, work);
   find_beginnings(hidden, work, slots);
   for (std::span<Busy> rest = busy_; !rest.empty();) {
-    run_batch(compute, take_batch(rest), hidden, work, slots);
+    run_batch(compute, take_batch(rest, *compute.kernels->panels), hidden, work, slots);
   }
 }
 
@@ -37,7 +37,7 @@ void PanelExperts::run_batch(const Compute& compute, std::span<Busy> batch, std:
   list_tasks(batch, compute.team->size());
   gather_once(compute, batch, work, kernels);
   compute.team->for_each_on(std::ssize(tasks_), [&](std::int64_t task, int member) {
-    gate_up(tasks_[size(task)], work, kernels, mine_[size(member)]);
+    gate_up(tasks_[size(task)], work, compute, mine_[size(member)]);
   });
   const std::int64_t num_panels = whole(hidden, kPanelRows);
   const std::int64_t shares = (has_many_rows(batch) ? kLongSharesPerThread : kSharesPerThread) * compute.team->size();
@@ -83,19 +83,19 @@ void PanelExperts::find_beginnings(std::int64_t hidden, const cluster::ExpertWor
 }
 
 /// The next experts of `rest` that are worked on together; they find room for their h.
-std::span<PanelExperts::Busy> PanelExperts::take_batch(std::span<Busy>& rest) {
-  const auto h_of = [](const Busy& b) { return whole(std::ssize(b.picked), kPanelRows) * b.expert->down.panel_size(); };
+std::span<PanelExperts::Busy> PanelExperts::take_batch(std::span<Busy>& rest, const PanelKernels& kernels) {
+  const auto h_of = [&](const Busy& b) { return row_tiles_bytes(kernels, std::ssize(b.picked), b.expert->down.cols()); };
   std::size_t count = 0;
   std::int64_t rows = 0;
-  std::int64_t h_size = 0;
+  std::int64_t h_bytes = 0;
   for (; count < rest.size() && rows < kRowsPerBatch; ++count) {
     rows += std::ssize(rest[count].picked);
-    h_size += h_of(rest[count]);
+    h_bytes += h_of(rest[count]);
   }
   const std::span<Busy> batch = rest.first(count);
   rest = rest.subspan(count);
-  h_.grow(h_size);
-  bfloat16* h = h_.data();
+  h_.grow(h_bytes);
+  std::byte* h = h_.data();
   for (Busy& b : batch) {
     b.h = h;
     h += h_of(b);
@@ -109,17 +109,17 @@ void PanelExperts::gather_once(const Compute& compute, std::span<Busy> batch, co
   if (std::ssize(tasks_) <= 2 * std::ssize(batch)) {
     return;
   }
-  const std::int64_t tiles_of_16 = batch.front().expert->gate.panel_size();
-  std::int64_t num_blocks = 0;
+  const auto bytes_of = [&](std::int64_t rows) { return row_tiles_bytes(kernels, rows, batch.front().expert->gate.cols()); };
+  std::int64_t bytes = 0;
   for (const Busy& b : batch) {
-    num_blocks += whole(std::ssize(b.picked), kPanelRows);
+    bytes += bytes_of(std::ssize(b.picked));
   }
-  gathered_.grow(num_blocks * tiles_of_16);
+  gathered_.grow(bytes);
   std::vector<std::pair<const Busy*, std::int64_t>> pieces;  // of kRowsAtOnce rows
-  bfloat16* x = gathered_.data();
+  std::byte* x = gathered_.data();
   for (Busy& b : batch) {
     b.x = x;
-    x += whole(std::ssize(b.picked), kPanelRows) * tiles_of_16;
+    x += bytes_of(std::ssize(b.picked));
     for (std::int64_t begin = 0; begin < std::ssize(b.picked); begin += kRowsAtOnce) {
       pieces.emplace_back(&b, begin);
     }
@@ -129,7 +129,7 @@ void PanelExperts::gather_once(const Compute& compute, std::span<Busy> batch, co
     const std::int64_t hidden = b->expert->gate.cols();
     kernels.tile_rows({.x = work.rows.data(), .x_stride = hidden, .picked = b->picked.data() + begin,
                        .rows = std::min(kRowsAtOnce, std::ssize(b->picked) - begin), .k = hidden,
-                       .tiles = b->x + begin / kPanelRows * tiles_of_16});
+                       .tiles = b->x + bytes_of(begin)});
   });
 }
 
@@ -158,13 +158,13 @@ bool PanelExperts::has_many_rows(std::span<const Busy> batch) {
   return rows > kManyRows * std::ssize(batch);
 }
 
-void PanelExperts::gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels,
-                           Workspace& mine) {
+void PanelExperts::gate_up(const Task& task, const cluster::ExpertWork& work, const Compute& compute, Workspace& mine) {
+  const PanelKernels& kernels = *compute.kernels->panels;
   const auto& [expert, picked, begins, h, gathered] = *task.busy;
   const std::int64_t hidden = expert->gate.cols();
-  AlignedBuffer<bfloat16>& x = mine.x;
+  AlignedBuffer<std::byte>& x = mine.x;
   if (gathered == nullptr) {
-    x.grow(std::min(kRowsAtOnce, whole(std::ssize(picked), kPanelRows) * kPanelRows) / kPanelRows * expert->gate.panel_size());
+    x.grow(row_tiles_bytes(kernels, std::min(kRowsAtOnce, std::ssize(picked)), hidden));
   }
   const bool is_quantised = expert->gate.layout() == Layout::kQuantised;
   for (std::int64_t begin = 0; begin < std::ssize(picked); begin += kRowsAtOnce) {
@@ -173,11 +173,11 @@ void PanelExperts::gate_up(const Task& task, const cluster::ExpertWork& work, co
       kernels.tile_rows({.x = work.rows.data(), .x_stride = hidden, .picked = picked.data() + begin, .rows = rows, .k = hidden,
                          .tiles = x.data()});
     }
-    const bfloat16* tiles = gathered != nullptr ? gathered + begin / kPanelRows * expert->gate.panel_size() : x.data();
+    const std::byte* tiles = gathered != nullptr ? gathered + row_tiles_bytes(kernels, begin, hidden) : x.data();
     PanelGateUpProblem problem{.walk = {.x = tiles, .rows = rows, .k = hidden, .num_panels = task.panel_end - task.panel_begin},
                                .gate = nullptr, .up = nullptr, .next_gate = nullptr, .next_up = nullptr,
-                               .h = h + begin / kPanelRows * expert->down.panel_size(), .width = expert->gate.rows(),
-                               .first_panel = task.panel_begin};
+                               .h = h + row_tiles_bytes(kernels, begin, expert->down.cols()), .width = expert->gate.rows(),
+                               .first_panel = task.panel_begin, .precision = compute.precision};
     if (is_quantised) {
       kernels.gate_up_quantised({.product = problem, .type = expert->gate.type(),
                                  .gate = expert->gate.quantised_panel(task.panel_begin),

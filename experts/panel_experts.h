@@ -29,8 +29,8 @@ class PanelExperts {
     const Expert* expert;
     std::span<const cluster::Assignment> picked;
     const std::uint8_t* begins;  ///< by picked row: not 0 where it is the first of its slot
-    bfloat16* h;  ///< row tiles [picked rows, width]
-    bfloat16* x;  ///< row tiles [picked rows, hidden], where they are gathered once for all tasks; else null
+    std::byte* h;  ///< row tiles [picked rows, width]
+    std::byte* x;  ///< row tiles [picked rows, hidden], where they are gathered once for all tasks; else null
   };
   /// Some panels of one expert's gate and up.
   struct Task {
@@ -40,7 +40,7 @@ class PanelExperts {
 
   /// What one thread needs for itself.
   struct Workspace {
-    AlignedBuffer<bfloat16> x;         ///< gathered rows
+    AlignedBuffer<std::byte> x;        ///< gathered rows
     AlignedBuffer<bfloat16> expanded;  ///< panels of quantised weights on their way to the kernel
     bfloat16* expanded_of(const Matrix& m);
   };
@@ -51,19 +51,19 @@ class PanelExperts {
   static bool has_many_rows(std::span<const Busy> batch);
   void list_busy(const ExpertWeights& experts, const cluster::ExpertWork& work);
   void find_beginnings(std::int64_t hidden, const cluster::ExpertWork& work, float* slots);
-  std::span<Busy> take_batch(std::span<Busy>& rest);
+  std::span<Busy> take_batch(std::span<Busy>& rest, const PanelKernels& kernels);
   void list_tasks(std::span<const Busy> batch, int num_threads);
   void gather_once(const Compute& compute, std::span<Busy> batch, const cluster::ExpertWork& work, const PanelKernels& kernels);
   void run_batch(const Compute& compute, std::span<Busy> batch, std::int64_t hidden, const cluster::ExpertWork& work, float* slots);
-  void gate_up(const Task& task, const cluster::ExpertWork& work, const PanelKernels& kernels, Workspace& mine);
+  void gate_up(const Task& task, const cluster::ExpertWork& work, const Compute& compute, Workspace& mine);
   static void add_down(std::span<const Busy> batch, const Panels& panels, const PanelKernels& kernels, float* slots, Workspace& mine);
 
   std::vector<Busy> busy_;  ///< ascending by expert
   std::vector<Task> tasks_;
   std::vector<std::uint8_t> begins_;  ///< by assignment
   std::vector<std::uint8_t> begun_;   ///< by new slot
-  AlignedBuffer<bfloat16> h_;
-  AlignedBuffer<bfloat16> gathered_;
+  AlignedBuffer<std::byte> h_;
+  AlignedBuffer<std::byte> gathered_;
   std::vector<Workspace> mine_;  ///< by thread
 };
 

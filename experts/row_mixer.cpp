@@ -84,15 +84,15 @@ void turn_to_rows(const Matrix& w, const Slice& slice, bfloat16* turned) {
 void RowMixer::mix(const Problem& problem) {
   UNMASK_DCHECK(problem.first >= 0 && problem.first + problem.count <= w_.rows(), "rows {} to {} of {}", problem.first,
                 problem.first + problem.count, w_.rows());
-  const bool in_panels = compute_.kernels->panels != nullptr && compute_.precision == Precision::kBfloat16;
+  const bool in_panels = compute_.kernels->panels != nullptr && compute_.kernels->serves(compute_.precision);
   in_panels ? mix_panels(problem) : mix_rows(problem);
 }
 
 void RowMixer::mix_panels(const Problem& p) {
   const std::int64_t inputs = whole(p.count, kTileCols) * kTileCols;
-  tiles_.grow(whole(p.rows, kPanelRows) * kPanelRows * inputs);
-  turned_.grow(kSliceCols * inputs);
   const auto& kernels = *compute_.kernels->panels;
+  tiles_.grow(row_tiles_bytes(kernels, p.rows, p.count));
+  turned_.grow(kSliceCols * inputs);
   kernels.tile_rows({.x = p.x, .x_stride = p.count, .picked = nullptr, .rows = p.rows, .k = p.count, .tiles = tiles_.data()});
   for (std::int64_t col = 0; col < w_.cols(); col += kSliceCols) {
     const std::int64_t cols = std::min(kSliceCols, w_.cols() - col);

@@ -34,7 +34,7 @@ class RowMixer {
   const Compute& compute_;
   const Matrix& w_;
   AlignedBuffer<bfloat16> turned_;  ///< one slice
-  AlignedBuffer<bfloat16> tiles_;   ///< x as tiles of rows
+  AlignedBuffer<std::byte> tiles_;  ///< x as tiles of rows
 };
 
 }  // namespace unmask::experts

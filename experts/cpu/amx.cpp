@@ -47,7 +47,7 @@ bool supported() {
 }  // namespace
 
 const KernelFamily& amx_family() {
-  static const PanelKernels panels = {.tile_rows = tile_rows, .gemm = panel_gemm, .gate_up = panel_gate_up, .add_down = panel_add_down,
+  static const PanelKernels panels = {.value_bytes = sizeof(bfloat16), .tile_rows = tile_rows, .gemm = panel_gemm, .gate_up = panel_gate_up, .add_down = panel_add_down,
                                       .gate_up_quantised = quantised_gate_up, .add_down_quantised = quantised_add_down};
   static const KernelFamily family = {
       .name = "amx", .needs = "AMX-BF16, AVX-512 F, BW, DQ, VL and BF16, and the system's leave to use tiles",

@@ -10,6 +10,13 @@ inline float native_sum(Native v) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+using NativeInt = std::int32_t __attribute__((vector_size(kNativeBytes)));
+/// The bits of so many bfloat16 values as integers.
+inline NativeInt native_widen(const bfloat16* x) {
+  std::uint16_t __attribute__((vector_size(kNativeBytes / 2))) half;
+  __builtin_memcpy(&half, x, sizeof half);
+  return __builtin_convertvector(half, NativeInt);
+}
 constexpr std::int64_t kGemmRows = 4;  // register tile of the matrix product: rows x outputs
 constexpr std::int64_t kGemmOutputs = 4;
 

@@ -12,6 +12,13 @@ constexpr int kNativeBytes = 16;  // one vector register
 using Native = float __attribute__((vector_size(kNativeBytes)));
 inline Native native_madd(Native a, Native b, Native c) { return a * b + c; }
 inline float native_sum(Native v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+using NativeInt = std::int32_t __attribute__((vector_size(kNativeBytes)));
+/// The bits of so many bfloat16 values as integers.
+inline NativeInt native_widen(const bfloat16* x) {
+  std::uint16_t __attribute__((vector_size(kNativeBytes / 2))) half;
+  __builtin_memcpy(&half, x, sizeof half);
+  return __builtin_convertvector(half, NativeInt);
+}
 constexpr std::int64_t kGemmRows = 2;  // register tile of the matrix product: rows x outputs
 constexpr std::int64_t kGemmOutputs = 1;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included inside an anonymous namespace by each kernel family, which defines Native, native_madd, native_sum and kNativeBytes.
+// Included inside an anonymous namespace by each kernel family, which defines Native, NativeInt,
+// native_madd, native_sum, native_widen and kNativeBytes.
 //
 // Vec is always 16 floats, in one, two or four registers. So every family sums in the same shape: lane j of an accumulator
 // holds the terms k = j, j + 16, j + 32, ... in this order, and sum() folds the lanes by halves. Families differ only in
@@ -8,7 +9,6 @@
 constexpr int kLanes = 16;
 constexpr int kNativeLanes = kNativeBytes / 4;
 constexpr int kParts = kLanes / kNativeLanes;
-using NativeInt = std::int32_t __attribute__((vector_size(kNativeBytes)));
 using NativeBits = std::uint32_t __attribute__((vector_size(kNativeBytes)));
 using NativeHalf = std::uint16_t __attribute__((vector_size(kNativeBytes / 2)));
 
@@ -26,19 +26,23 @@ inline Vec broadcast(float x) {
 
 inline Vec load(const float* x) {
   Vec v;
-  __builtin_memcpy(&v, x, sizeof v);
+  for (int p = 0; p < kParts; ++p) {  // one by one: GCC copies all of them at once by way of the stack
+    __builtin_memcpy(&v.part[p], x + p * kNativeLanes, kNativeBytes);
+  }
   return v;
 }
 
-inline void store(Vec v, float* x) { __builtin_memcpy(x, &v, sizeof v); }
+inline void store(Vec v, float* x) {
+  for (int p = 0; p < kParts; ++p) {
+    __builtin_memcpy(x + p * kNativeLanes, &v.part[p], kNativeBytes);
+  }
+}
 
 /// bfloat16 to float: the bits move up by 16.
 inline Vec load(const bfloat16* x) {
   Vec v;
   for (int p = 0; p < kParts; ++p) {
-    NativeHalf half;
-    __builtin_memcpy(&half, x + p * kNativeLanes, sizeof half);
-    const NativeInt wide = __builtin_convertvector(half, NativeInt) << 16;
+    const NativeInt wide = native_widen(x + p * kNativeLanes) << 16;
     __builtin_memcpy(&v.part[p], &wide, sizeof wide);
   }
   return v;

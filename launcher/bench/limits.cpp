@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <limits>
 
 #include "base/byte_stream.h"
@@ -13,14 +12,12 @@ namespace {
 constexpr std::size_t kBytes = std::size_t{1} << 30;  ///< of each rank, larger than its share of any cache
 constexpr std::size_t kPieces = 256;
 
-/// One rank's rates, by repetition; no peak where the processor has no such unit.
+/// One rank's rates, by repetition.
 struct Rates {
-  std::vector<double> read, amx;
+  std::vector<double> read, flops;
 };
 
-Rates measure(const Job& job, ThreadTeam& team) {
-  const auto families = experts::kernel_families();
-  const bool has_amx = std::ranges::any_of(families, [](const auto* one) { return one->name == "amx" && one->supported(); });
+Rates measure(const Job& job, ThreadTeam& team, const experts::KernelFamily& kernels) {
   const std::vector<std::byte> memory(kBytes, std::byte{1});
   std::vector<std::span<const std::byte>> pieces;
   for (std::size_t i = 0; i < kPieces; ++i) {
@@ -31,7 +28,7 @@ Rates measure(const Job& job, ThreadTeam& team) {
     job.comm.barrier();  // ranks of a host share its memory: they read at the same time
     out.read.push_back(bench::read_bytes_per_second(team, pieces));
     job.comm.barrier();
-    out.amx.push_back(has_amx ? bench::amx_peak_flops(team) : 0);
+    out.flops.push_back(bench::peak_flops(team, kernels));
   }
   return out;
 }
@@ -67,12 +64,12 @@ BenchResult bench_limits(const Job& job) {
   ThreadTeam team(num_threads);
   const cluster::Pin pin = pin_team(job, team);
   show_progress(job, team);
-  const Rates mine = measure(job, team);
-  BenchResult out{.records = {}, .threads = num_threads, .kernel = "none"};
+  const experts::KernelFamily& kernels = agree_on_kernels(job, experts::Precision::kBfloat16);
+  const Rates mine = measure(job, team, kernels);
+  BenchResult out{.records = {}, .threads = num_threads, .kernel = std::string(kernels.name)};
   out.records.push_back(record_of("memory read", "GB/s", summed(job.comm, mine.read), 1e-9));
-  if (const auto amx = summed(job.comm, mine.amx); bench::quantile(amx, 1) > 0) {
-    out.records.push_back(record_of("AMX bf16", "TFLOP/s", amx, 1e-12));
-  }
+  const std::string what = kernels.name == "amx" ? "AMX bf16" : format("products and sums, {}", kernels.name);
+  out.records.push_back(record_of(what, "TFLOP/s", summed(job.comm, mine.flops), 1e-12));
   return out;
 }
 

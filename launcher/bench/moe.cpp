@@ -21,7 +21,7 @@ struct Times {
 /// Rates of this rank, measured while all ranks measure.
 struct Rates {
   double read = 0;
-  double flops = 0;  ///< 0: the processor has no such unit
+  double flops = 0;
 };
 
 class MoeCase {
@@ -61,9 +61,7 @@ Rates MoeCase::measure_rates() {
   }
   Rates rates;
   layer_.time_ms([&] { rates.read = bench::read_bytes_per_second(layer_.team(), memory); });
-  if (compute_.kernels->panels != nullptr) {
-    layer_.time_ms([&] { rates.flops = bench::amx_peak_flops(layer_.team()); });
-  }
+  layer_.time_ms([&] { rates.flops = bench::peak_flops(layer_.team(), *compute_.kernels); });
   return rates;
 }
 
@@ -75,7 +73,7 @@ double MoeCase::limit_ms(const cluster::ExpertWork& work, const Rates& rates) co
   }
   const auto weights = 3.0 * static_cast<double>(layer_.shape().hidden * layer_.shape().width);
   const double read = 2.0 * weights * static_cast<double>(num_busy) / rates.read;
-  const double multiply = rates.flops > 0 ? 2.0 * weights * static_cast<double>(work.assignments.size()) / rates.flops : 0;
+  const double multiply = 2.0 * weights * static_cast<double>(work.assignments.size()) / rates.flops;
   return 1e3 * std::max(read, multiply);
 }
 

@@ -179,7 +179,8 @@ TEST_P(QuantisedPanelsTest, WeightsAreTheSameAsExpandedRows) {
         x[size(r * kInputs + first + r)] = 1;
         picked.push_back({.row = static_cast<std::int32_t>(r), .expert = LocalExpert(0), .weight = 1, .slot = static_cast<std::int32_t>(r)});
       }
-      AlignedBuffer<bfloat16> tiles(whole(count, kPanelRows) * m.panel_size()), workspace(4 * m.panel_size());
+      AlignedBuffer<std::byte> tiles(row_tiles_bytes(*kernels, count, kInputs));
+      AlignedBuffer<bfloat16> workspace(4 * m.panel_size());
       kernels->tile_rows({.x = x.data(), .x_stride = kInputs, .picked = nullptr, .rows = count, .k = kInputs, .tiles = tiles.data()});
       kernels->add_down_quantised({.product = {.walk = {.x = tiles.data(), .rows = count, .k = kInputs, .num_panels = m.num_panels()},
                                                .w = nullptr, .next_w = nullptr, .num_outputs = kOutputs, .picked = picked.data(),
