@@ -32,6 +32,7 @@ struct ModelOptions {
   std::function<cluster::Placement(std::int64_t, std::int64_t)> place = cluster::Placement::even;
   enum class Pinning { kAuto, kOff } pinning = Pinning::kAuto;  ///< of threads to cores
   comm::ExchangeOptions exchange = {};                  ///< hidden and wire come from the model
+  MicroBatching::Count micro_batches = MicroBatching::Count::kAuto;
   std::vector<comm::Fact> facts = {};                   ///< what else the ranks must have in common, beside the checkpoint
   const Logger* log = nullptr;                          ///< may be null; outlives the model
 };
