@@ -53,7 +53,7 @@ const KernelFamily& amx_family() {
       .name = "amx", .needs = "AMX-BF16, AVX-512 F, BW, DQ, VL and BF16, and the system's leave to use tiles",
       .supported = supported, .panels = &panels, .gemm = gemm, .rms_norm = rms_norm,
       .prepare_head = prepare_head, .attend = attend_tiles, .attention_workspace = attention_workspace, .silu_multiply = silu_multiply, .softmax = softmax, .add_weighted = add_weighted,
-      .summarise = summarise, .exponential = exponential_of, .inputs = Precision::kBfloat16, .rows_that_hide_weights = 200};
+      .summarise = summarise, .exponential = exponential_of, .inputs = Precision::kBfloat16};
   return family;
 }
 
