@@ -15,6 +15,7 @@ class Trace {
   using Clock = std::chrono::steady_clock;
   /// What goes on side by side on a rank: the team's work, and the messages of each lane and direction.
   enum class Track : std::uint8_t { kWork, kRowsOut, kRowsIn, kSumsOut, kSumsIn };
+  static constexpr std::size_t kNumTracks = 5;
   struct Span {
     std::string_view name;  ///< of static storage
     Track track = Track::kWork;

@@ -30,6 +30,18 @@ enum class Vote : std::uint32_t {
 constexpr Vote operator|(Vote a, Vote b) { return Vote(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b)); }
 constexpr bool has(Vote set, Vote flag) { return (static_cast<std::uint32_t>(set) & static_cast<std::uint32_t>(flag)) != 0; }
 
+/// What a rank tells all others with the counts of a dispatch.
+struct Notice {
+  Vote vote = Vote::kIdle;
+  std::int64_t first_half = 0;  ///< rows of this rank that would be in the first of two micro-batches
+};
+/// What all ranks told.
+struct Census {
+  Vote votes = Vote::kIdle;     ///< of all ranks, or-ed
+  std::int64_t num_rows = 0;    ///< of all ranks, summed; likewise
+  std::int64_t first_half = 0;
+};
+
 /// What returns for a row from each rank that holds experts of it.
 enum class Combine {
   kExact,  ///< one row per reduction group: the same bits for any number of ranks
@@ -76,7 +88,7 @@ struct ExchangeStatistics {
 /// The token all-to-all of one MoE layer, a pipeline over chunks of experts. Collective: every rank goes through one layer after
 /// the other, with zero rows where it has none.
 ///
-///   rows, routing --dispatch--> | receive(0) compute give_back(0) | receive(1) compute give_back(1) | ... --combine--> sums
+///   rows, routing --dispatch--> arrive | receive(0) compute give_back(0) | receive(1) compute give_back(1) | ... --combine--> sums
 ///
 /// One row travels per (token, destination rank), in the order in which chunks need them; back comes one row per (token,
 /// reduction group), already weighted and summed, or one float32 row per (token, expert) where a group is split between ranks.
@@ -85,9 +97,11 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
 
-  /// Sends rows [routing.num_rows, hidden], float32 whose values are representable in the wire type, and says what all ranks
-  /// voted. They must stay as they are until combine(): where all of them stay on this rank, the work refers to them.
-  virtual Vote dispatch(std::span<const float> rows, const cluster::Routing& routing, Vote vote) = 0;
+  /// Sends rows [routing.num_rows, hidden], float32 whose values are representable in the wire type, and waits for nobody. They
+  /// must stay as they are until combine(): where all of them stay on this rank, the work refers to them.
+  virtual void dispatch(std::span<const float> rows, const cluster::Routing& routing, const Notice& notice) = 0;
+  /// Waits for the counts of all ranks and for what says where their rows go.
+  virtual Census arrive() = 0;
 
   /// The chunks that this rank computes in the layer, at least one; other ranks may have more or fewer.
   virtual std::int64_t num_chunks() const = 0;
@@ -97,8 +111,12 @@ class Exchange {
   /// until combine(). They are rounded, once per reduction group, when they leave or are summed.
   virtual void give_back(std::int64_t chunk, std::span<const float> slots) = 0;
 
-  /// Writes sums [num_rows, hidden]: per row the float32 sum of its groups in ascending order.
-  virtual void combine(std::span<float> sums) = 0;
+  /// values [num_rows, hidden] += per row the float32 sum of its groups in ascending order.
+  virtual void combine(std::span<float> values) = 0;
+
+  /// A second exchange, on lanes of its own, so that two layers may be under way at a time: the two of a pair of micro-batches.
+  /// All ranks use the two in the same order. Statistics and trace are those of both.
+  virtual Exchange& twin() = 0;
 
   virtual ExchangeStatistics statistics() const = 0;
   /// How this rank's rows of the last layer travelled: "direct" or "allgather".

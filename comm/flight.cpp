@@ -30,6 +30,10 @@ std::string_view name(Lane lane) {
       return "dispatch";
     case Lane::kCombine:
       return "combine";
+    case Lane::kTwinDispatch:
+      return "dispatch2";
+    case Lane::kTwinCombine:
+      return "combine2";
     case Lane::kControl:
       return "control";
     case Lane::kPost:

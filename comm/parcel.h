@@ -20,6 +20,7 @@ struct ParcelHead {
   std::uint32_t num_rows = 0;
   std::uint32_t num_pairs = 0;
   std::uint32_t all_rows = 0;   ///< of the sender, whomever they go to: all ranks know the most that any had
+  std::uint32_t first_half = 0; ///< of all_rows, those that would be in the first of two micro-batches
   std::uint32_t in_block = 0;   ///< 1: all its rows are in the block behind this head, and nothing else comes
 };
 

@@ -18,9 +18,10 @@ namespace unmask::comm {
 
 /// Streams of messages that never meet: a late row of one never matches a receive of another. Over MPI each has a duplicated
 /// communicator of its own. On one lane, messages between two ranks arrive in the order in which they were sent.
-enum class Lane { kDispatch, kCombine, kControl, kPost, kBeat };
-inline constexpr std::size_t kNumLanes = 5;
+enum class Lane { kDispatch, kCombine, kTwinDispatch, kTwinCombine, kControl, kPost, kBeat };
+inline constexpr std::size_t kNumLanes = 7;
 std::string_view name(Lane lane);
+constexpr bool carries_rows(Lane lane) { return lane <= Lane::kTwinCombine; }
 
 /// One message in flight. The bytes it was started with must live until test() was true or it is destroyed; destroyed before,
 /// a receive is cancelled.

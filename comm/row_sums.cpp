@@ -3,11 +3,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "comm/wire_format.h"
 
 namespace unmask::comm {
+namespace {
+
+constexpr std::int64_t kColumns = 2048;  // summed at a time: they stay in the first cache
+
+}  // namespace
 
 RowSums::RowSums(const cluster::Placement& placement, const ExchangeOptions& options) : placement_(placement), options_(options) {}
 
@@ -35,56 +39,61 @@ void RowSums::expect_own(const Parcel& parcel, const ReturnPlan& plan, std::span
   }
 }
 
-void RowSums::sum(std::int64_t row, const float* own_slots, float* sums) const {
+void RowSums::add(std::int64_t row, const float* own_slots, float* values) const {
   const std::span<const Term> terms(terms_.data() + row * top_k_, size(top_k_));
-  std::memset(sums, 0, size(options_.hidden) * sizeof(float));
-  if (options_.combine == Combine::kExact) {
-    sum_exact(terms, own_slots, sums);
-  } else {
-    sum_fast(terms, own_slots, sums);
+  std::array<float, kColumns> sums;
+  for (std::int64_t begin = 0; begin < options_.hidden; begin += kColumns) {
+    const Columns columns{begin, std::min(kColumns, options_.hidden - begin)};
+    std::fill_n(sums.begin(), columns.count, 0.0F);
+    if (options_.combine == Combine::kExact) {
+      sum_exact(terms, own_slots, columns, sums.data());
+    } else {
+      sum_fast(terms, own_slots, columns, sums.data());
+    }
+    add_encoded(reinterpret_cast<const std::byte*>(sums.data()), columns.count, WireType::kFloat32, values + begin);
   }
 }
 
 /// A remote sum is rounded already; an own one is rounded here.
-void RowSums::add_whole(const Term& term, const float* own_slots, float* sums) const {
+void RowSums::add_whole(const Term& term, const float* own_slots, const Columns& columns, float* sums) const {
   if (term.where == Where::kOwn) {
-    add_rounded(options_.wire, own_slots + term.own * options_.hidden, options_.hidden, sums);
+    add_rounded(options_.wire, own_slots + term.own * options_.hidden + columns.begin, columns.count, sums);
   } else {
-    add_encoded(term.message, options_.hidden, options_.wire, sums);
+    add_encoded(term.message + columns.begin * value_bytes(options_.wire), columns.count, options_.wire, sums);
   }
 }
 
-void RowSums::sum_exact(std::span<const Term> terms, const float* own_slots, float* sums) const {
-  constexpr std::int64_t kColumns = 1024;  // of a split group, summed on the stack
-  for (std::size_t i = 0; i < terms.size(); ++i) {
+/// The terms of a group that is split between ranks, of which each is one expert's.
+void RowSums::add_split(std::span<const Term> terms, const float* own_slots, const Columns& columns, float* sums) const {
+  std::array<float, kColumns> group;
+  std::fill_n(group.begin(), columns.count, 0.0F);
+  for (const Term& term : terms) {
+    const auto* values = term.where == Where::kOwn
+                             ? reinterpret_cast<const std::byte*>(own_slots + term.own * options_.hidden + columns.begin)
+                             : term.message + columns.begin * value_bytes(WireType::kFloat32);
+    add_encoded(values, columns.count, WireType::kFloat32, group.data());
+  }
+  add_rounded(options_.wire, group.data(), columns.count, sums);
+}
+
+void RowSums::sum_exact(std::span<const Term> terms, const float* own_slots, const Columns& columns, float* sums) const {
+  for (std::size_t i = 0, end = 0; i < terms.size(); i = end) {
+    end = i + 1;
     if (terms[i].where == Where::kNowhere) {
       continue;  // belongs to the slot before
     }
     if (terms[i].whole) {
-      add_whole(terms[i], own_slots, sums);
+      add_whole(terms[i], own_slots, columns, sums);
       continue;
     }
-    std::size_t end = i + 1;
     while (end < terms.size() && terms[end].group == terms[i].group) {
       ++end;
     }
-    for (std::int64_t column = 0; column < options_.hidden; column += kColumns) {
-      const std::int64_t count = std::min(kColumns, options_.hidden - column);
-      std::array<float, kColumns> group;
-      std::fill_n(group.begin(), count, 0.0F);
-      for (std::size_t j = i; j < end; ++j) {
-        const auto* values = terms[j].where == Where::kOwn
-                                 ? reinterpret_cast<const std::byte*>(own_slots + terms[j].own * options_.hidden + column)
-                                 : terms[j].message + column * value_bytes(WireType::kFloat32);
-        add_encoded(values, count, WireType::kFloat32, group.data());
-      }
-      add_rounded(options_.wire, group.data(), count, sums + column);
-    }
-    i = end - 1;
+    add_split(terms.subspan(i, end - i), own_slots, columns, sums);
   }
 }
 
-void RowSums::sum_fast(std::span<const Term> terms, const float* own_slots, float* sums) const {
+void RowSums::sum_fast(std::span<const Term> terms, const float* own_slots, const Columns& columns, float* sums) const {
   Rank last(-1);
   while (true) {  // a row has few ranks, and one term of each
     const Term* next = nullptr;
@@ -96,7 +105,7 @@ void RowSums::sum_fast(std::span<const Term> terms, const float* own_slots, floa
     if (next == nullptr) {
       return;
     }
-    add_whole(*next, own_slots, sums);
+    add_whole(*next, own_slots, columns, sums);
     last = next->from;
   }
 }

@@ -16,7 +16,7 @@ namespace unmask::comm {
 
 /// What comes back for each row of this rank, and the sum of it.
 ///
-/// sums[row] = sum over its groups, ascending, of the group's sum rounded to the wire type. A split group is summed here, in
+/// sum of a row = sum over its groups, ascending, of the group's sum rounded to the wire type. A split group is summed here, in
 /// float32, ascending by expert: the arithmetic, and so every bit, is the same as where one rank holds it whole. With fast
 /// combine: sum over the ranks that hold experts of it, ascending, of what each returned.
 class RowSums {
@@ -29,8 +29,8 @@ class RowSums {
   void expect(Rank from, const Parcel& parcel, const ReturnPlan& plan, const std::byte* message);
   void expect_own(const Parcel& parcel, const ReturnPlan& plan, std::span<const std::int32_t> slots);
 
-  /// Sums the row's slots, all of which have come; `own_slots` [.., hidden] are this rank's.
-  void sum(std::int64_t row, const float* own_slots, float* sums) const;
+  /// values [hidden] += the sum of the row's slots, all of which have come; `own_slots` [.., hidden] are this rank's.
+  void add(std::int64_t row, const float* own_slots, float* values) const;
 
   std::int64_t num_rows() const { return num_rows_; }
 
@@ -45,9 +45,13 @@ class RowSums {
     Where where = Where::kNowhere;
     bool whole = true;
   };
-  void sum_exact(std::span<const Term> terms, const float* own_slots, float* sums) const;
-  void sum_fast(std::span<const Term> terms, const float* own_slots, float* sums) const;
-  void add_whole(const Term& term, const float* own_slots, float* sums) const;
+  struct Columns {
+    std::int64_t begin, count;
+  };
+  void sum_exact(std::span<const Term> terms, const float* own_slots, const Columns& columns, float* sums) const;
+  void sum_fast(std::span<const Term> terms, const float* own_slots, const Columns& columns, float* sums) const;
+  void add_whole(const Term& term, const float* own_slots, const Columns& columns, float* sums) const;
+  void add_split(std::span<const Term> terms, const float* own_slots, const Columns& columns, float* sums) const;
 
   const cluster::Placement& placement_;
   ExchangeOptions options_;

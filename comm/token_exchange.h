@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "base/clock.h"
 #include "base/thread_team.h"
-#include "base/trace.h"
+#include "comm/accounts.h"
 #include "comm/arrivals.h"
 #include "comm/chunks.h"
-#include "comm/cpu_meter.h"
 #include "comm/exchange.h"
 #include "comm/flight.h"
 #include "comm/message_buffers.h"
@@ -36,12 +36,14 @@ class TokenExchange final : public Exchange {
   TokenExchange(PointToPoint& wires, const cluster::Placement& placement, ThreadTeam& team, const ExchangeOptions& options);
   ~TokenExchange() override;
 
-  Vote dispatch(std::span<const float> rows, const cluster::Routing& routing, Vote vote) override;
+  void dispatch(std::span<const float> rows, const cluster::Routing& routing, const Notice& notice) override;
+  Census arrive() override;
   std::int64_t num_chunks() const override { return std::ssize(chunk_ends_); }
   cluster::ExpertWork receive(std::int64_t chunk) override;
   void give_back(std::int64_t chunk, std::span<const float> slots) override;
-  void combine(std::span<float> sums) override;
-  ExchangeStatistics statistics() const override;
+  void combine(std::span<float> values) override;
+  Exchange& twin() override;
+  ExchangeStatistics statistics() const override { return accounts_.summary(options_.link); }
   std::string_view algorithm() const override { return own_way_ == Way::kBlock ? "allgather" : "direct"; }
 
  private:
@@ -54,25 +56,28 @@ class TokenExchange final : public Exchange {
     ReturnPlan returns;  ///< what it returns for the parcel it got
   };
 
+  TokenExchange(PointToPoint& wires, const cluster::Placement& placement, ThreadTeam& team, const ExchangeOptions& options, TokenExchange* first);
+
   template <class Task>
   void spread(std::int64_t count, const Task& task);
   void wait(Flight& flight);
   void wait(Transit& transit, std::size_t leg);
   void look();
+  void nudge();
   Transit make_transit(std::string_view operation, Trace::Track track);
-  void now_doing(std::string_view what, std::int64_t chunk = -1);
+  void now_doing(std::string_view what, std::int64_t chunk = -1) { accounts_.team_does(what, number_, chunk); }
 
   void plan_out();
   std::span<const std::int64_t> row_bytes(const Parcel& parcel);
-  void send_heads(Flight& heads, Vote vote, const cluster::Routing& routing);
+  void send_heads(const Notice& notice, const cluster::Routing& routing);
   void send_routing();
   void expect_returns();
   void send_rows();
-  Vote receive_heads(Flight& heads, Vote vote);
+  Census receive_heads();
   void check_head(Rank from) const;
   void receive_routing();
   void read_blocks();
-  void agree_on_next_block(std::int64_t own_rows);
+  void agree_on_next_block();
   void take_block_rows();
   void plan_in();
   void find_chunk_ends();
@@ -84,6 +89,10 @@ class TokenExchange final : public Exchange {
   const cluster::Placement& placement_;
   ThreadTeam& team_;
   ExchangeOptions options_;
+  std::unique_ptr<Accounts> own_accounts_;  ///< of the first of the two
+  Accounts& accounts_;
+  Lane dispatch_lane_, combine_lane_;
+  TokenExchange* other_ = nullptr;          ///< of two, the one that this is not
   ChunkGrid grid_;
   Packer packer_;
   Arrivals arrivals_;
@@ -107,23 +116,16 @@ class TokenExchange final : public Exchange {
   AlignedBuffer<float> row_values_;
   std::span<const float> own_input_, rows_, slots_;
 
-  CpuMeter meter_;
-  ExchangeStatistics statistics_;
-  double wait_seconds_ = 0;
-  std::uint64_t bytes_in_ = 0;
-  Stopwatch since_look_;
-  std::uint32_t layer_ = 0;
-
-  /// What the team has been doing since when, for the trace.
-  static constexpr std::string_view kExperts = "experts";
-  struct Doing {
-    std::string_view what;
-    std::int64_t chunk = -1;
-    Trace::Clock::time_point since;
-  } doing_;
+  std::uint32_t layer_ = 0;   ///< how many this exchange has begun, its twin not counted
+  std::int64_t number_ = 0;   ///< of the layer, for the trace
+  bool is_under_way_ = false;
+  Census census_;             ///< as far as this rank knows alone
 
   // Messages under way, which die before the buffers they use.
+  Flight heads_;
   Transit rows_sent_, rows_received_, sums_sent_, sums_received_;
+
+  std::unique_ptr<TokenExchange> twin_;
 };
 
 }  // namespace unmask::comm

@@ -22,8 +22,8 @@ void TokenExchange::plan_out() {
         plan_rows_out_.add(rank, cut_into_messages(row_bytes(parcel), options_.min_message_bytes));
       }
       plan_returns_.add(rank, cut_into_messages(peer.returns.chunk_bytes(), options_.min_message_bytes));
-      statistics_.minimum_bytes += size(parcel.num_rows() * options_.hidden * value_bytes(options_.wire));
-      statistics_.naive_bytes += size(2 * parcel.num_pairs() * options_.hidden * value_bytes(options_.wire));
+      accounts_.statistics.minimum_bytes += size(parcel.num_rows() * options_.hidden * value_bytes(options_.wire));
+      accounts_.statistics.naive_bytes += size(2 * parcel.num_pairs() * options_.hidden * value_bytes(options_.wire));
     }
   }
   plan_rows_out_.order(job_.rank, job_.num_ranks());
@@ -58,14 +58,14 @@ void TokenExchange::plan_in() {
     plan_back_.add(rank, cut_into_messages(peer.back.chunk_bytes(), options_.min_message_bytes));
     rows_in_.room(rank, peer.parcel.num_rows() * options_.hidden * value_bytes(options_.wire));
     back_out_.room(rank, peer.back.num_bytes());
-    statistics_.minimum_bytes += size(peer.back.num_bytes());
-    bytes_in_ += size(peer.parcel.num_rows() * options_.hidden * value_bytes(options_.wire) + peers_[rank.at()].returns.num_bytes());
+    accounts_.statistics.minimum_bytes += size(peer.back.num_bytes());
+    accounts_.bytes_in += size(peer.parcel.num_rows() * options_.hidden * value_bytes(options_.wire) + peers_[rank.at()].returns.num_bytes());
     sources.push_back({&peer.parcel, &peer.back});
   }
   plan_rows_in_.order(job_.rank, job_.num_ranks());
   plan_back_.order(job_.rank, job_.num_ranks());
   arrivals_.lay_out(sources);
-  statistics_.busiest_pairs += arrivals_.busiest_pairs();
+  accounts_.statistics.busiest_pairs += arrivals_.busiest_pairs();
   row_sums_.expect_own(parcels_out_[job_.rank.at()], peers_[job_.rank.at()].returns, arrivals_.slots_of(job_.rank));
   find_chunk_ends();
   for (const std::int64_t end : chunk_ends_) {
@@ -76,7 +76,7 @@ void TokenExchange::plan_in() {
     }
     Flight& arriving = rows_received_.next(bytes);
     for (const auto& message : messages) {
-      arriving.receive(Lane::kDispatch, message.peer, {rows_in_.of(message.peer) + message.offset, size(message.cut.bytes)});
+      arriving.receive(dispatch_lane_, message.peer, {rows_in_.of(message.peer) + message.offset, size(message.cut.bytes)});
     }
   }
 }

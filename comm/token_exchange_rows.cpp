@@ -16,7 +16,7 @@ constexpr std::int64_t kRowsPerTask = 16;
 /// For each of `count` tasks; the processor time counts as moving bytes.
 template <class Task>
 void TokenExchange::spread(std::int64_t count, const Task& task) {
-  team_.for_each(count, [&](std::int64_t i) { meter_.work([&] { task(i); }); });
+  team_.for_each(count, [&](std::int64_t i) { accounts_.meter.work([&] { task(i); }); });
 }
 
 void TokenExchange::send_rows() {
@@ -32,8 +32,8 @@ void TokenExchange::send_rows() {
         encode(own_input_.data() + parcel.rows[size(row)] * options_.hidden, options_.hidden, options_.wire, out + row * bytes_of_row);
       }
     });
-    rows_sent_.next(message.cut.bytes).send(Lane::kDispatch, message.peer, {out + message.offset, size(message.cut.bytes)});
-    statistics_.wire_bytes += size(message.cut.bytes);
+    rows_sent_.next(message.cut.bytes).send(dispatch_lane_, message.peer, {out + message.offset, size(message.cut.bytes)});
+    accounts_.statistics.wire_bytes += size(message.cut.bytes);
   }
 }
 
@@ -88,8 +88,8 @@ cluster::ExpertWork TokenExchange::receive(std::int64_t chunk) {
   }
   cluster::ExpertWork work = arrivals_.work(begin, end);
   work.rows = rows_;
-  statistics_.num_pairs += std::ssize(work.assignments);
-  now_doing(kExperts, chunk);
+  accounts_.statistics.num_pairs += std::ssize(work.assignments);
+  now_doing(Accounts::kExperts, chunk);
   return work;
 }
 
@@ -124,26 +124,29 @@ void TokenExchange::give_back(std::int64_t chunk, std::span<const float> slots) 
                slot.whole ? options_.wire : WireType::kFloat32, out + slot.offset);
       }
     });
-    sums_sent_.next(message.cut.bytes).send(Lane::kCombine, message.peer, {out + message.offset, size(message.cut.bytes)});
-    statistics_.wire_bytes += size(message.cut.bytes);
+    sums_sent_.next(message.cut.bytes).send(combine_lane_, message.peer, {out + message.offset, size(message.cut.bytes)});
+    accounts_.statistics.wire_bytes += size(message.cut.bytes);
   }
 }
 
-void TokenExchange::combine(std::span<float> sums) {
-  UNMASK_CHECK(sums.size() == size(row_sums_.num_rows() * options_.hidden), "{} values for {} rows", sums.size(), row_sums_.num_rows());
+void TokenExchange::combine(std::span<float> values) {
+  UNMASK_CHECK(values.size() == size(row_sums_.num_rows() * options_.hidden), "{} values for {} rows", values.size(), row_sums_.num_rows());
   now_doing("wait for sums");
   wait(sums_received_, sums_received_.size());
   now_doing("sum");
   spread((row_sums_.num_rows() + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task) {
     const std::int64_t last = std::min(row_sums_.num_rows(), (task + 1) * kRowsPerTask);
     for (std::int64_t row = task * kRowsPerTask; row < last; ++row) {
-      row_sums_.sum(row, slots_.data(), sums.data() + row * options_.hidden);
+      row_sums_.add(row, slots_.data(), values.data() + row * options_.hidden);
     }
   });
   wait(rows_sent_, rows_sent_.size());
   wait(sums_sent_, sums_sent_.size());
   now_doing("the rest of the layer");
-  team_.set_between_tasks([this] { wires_.works(); });
+  is_under_way_ = false;
+  if (other_ == nullptr || !other_->is_under_way_) {
+    team_.set_between_tasks([this] { wires_.works(); });
+  }
 }
 
 }  // namespace unmask::comm

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/transit.h"
 
-#include <algorithm>
-
 namespace unmask::comm {
 
 void Transit::begin(std::int64_t layer) {
@@ -12,20 +10,14 @@ void Transit::begin(std::int64_t layer) {
 }
 
 Flight& Transit::next(std::int64_t bytes) {
-  legs_.push_back({Flight(options_.wires, options_.operation, &options_.meter), bytes, Trace::Clock::now()});
+  legs_.push_back({Flight(options_.wires, options_.operation, &options_.accounts.meter), bytes, Trace::Clock::now()});
   return legs_.back().flight;
 }
 
-/// A message has the lane for itself once the one before has landed: so the spans of a track lie one behind the other.
 void Transit::land() {
   const Leg& leg = legs_[landed_];
-  if (options_.trace != nullptr && leg.bytes > 0) {
-    const auto now = Trace::Clock::now();
-    options_.trace->add({.name = options_.operation, .track = options_.track, .layer = layer_,
-                         .chunk = static_cast<std::int64_t>(landed_), .bytes = leg.bytes,
-                         .begin = std::max(leg.begin, last_landing_), .end = now});
-    last_landing_ = now;
-  }
+  options_.accounts.landed({.name = options_.operation, .track = options_.track, .layer = layer_, .chunk = static_cast<std::int64_t>(landed_),
+                            .bytes = leg.bytes, .begin = leg.begin, .end = {}});
   ++landed_;
 }
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/trace.h"
-#include "comm/cpu_meter.h"
+#include "comm/accounts.h"
 #include "comm/flight.h"
 
 namespace unmask::comm {
@@ -20,8 +20,7 @@ class Transit {
     PointToPoint& wires;
     std::string_view operation;  ///< "dispatch, rows out"
     Trace::Track track;
-    CpuMeter& meter;
-    Trace* trace = nullptr;
+    Accounts& accounts;
   };
   explicit Transit(const Options& options) : options_(options) {}
 
@@ -48,7 +47,6 @@ class Transit {
   Options options_;
   std::vector<Leg> legs_;
   std::size_t landed_ = 0;
-  Trace::Clock::time_point last_landing_;
   std::int64_t layer_ = 0;
 };
 

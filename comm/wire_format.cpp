@@ -12,7 +12,7 @@ namespace {
 #include "comm/wire_loops.inc.h"
 
 const WireLoops& loops() {
-  static const WireLoops& best = has_avx512() ? avx512_wire_loops() : plain_wire_loops();
+  static const WireLoops& best = has_avx512() ? avx512_wire_loops() : has_avx2() ? avx2_wire_loops() : plain_wire_loops();
   return best;
 }
 
@@ -23,6 +23,7 @@ const WireLoops& plain_wire_loops() {
   return kLoops;
 }
 
+bool has_avx2() { return __builtin_cpu_supports("avx2"); }
 bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl");

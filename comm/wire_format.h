@@ -33,7 +33,9 @@ struct WireLoops {
   void (*add_rounded)(const float*, std::int64_t, float*);
 };
 const WireLoops& plain_wire_loops();
+const WireLoops& avx2_wire_loops();    ///< where has_avx2()
 const WireLoops& avx512_wire_loops();  ///< where has_avx512()
+bool has_avx2();
 bool has_avx512();
 
 }  // namespace unmask::comm

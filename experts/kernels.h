@@ -205,6 +205,9 @@ struct KernelFamily {
 
   /// What large products take: a family made for rounded inputs is of no use to the parity mode.
   Precision inputs = Precision::kFloat32;
+  /// Rows of an expert over whose products its weights can be read unnoticed: with so many, reading them twice costs nothing.
+  /// Measured with tiles; slower arithmetic needs fewer, but of that nothing has been measured.
+  std::int64_t rows_that_hide_weights = 200;
 
   bool serves(Precision precision) const { return inputs == Precision::kFloat32 || precision == Precision::kBfloat16; }
 };

@@ -101,7 +101,8 @@ void Model::get_weights(const std::function<LoadResult(const WeightShare&)>& get
   }
   exchange_ = comm::make_exchange(comm_, *placement_, *team_, exchange);
   transformer_ = std::make_unique<Transformer>(config_, loaded_->weights, *exchange_,
-                                               experts::Compute{kernels_, team_.get(), options_.precision});
+                                               experts::Compute{kernels_, team_.get(), options_.precision},
+                                               MicroBatching{options_.micro_batches, exchange.link});
   const std::uint64_t free_share = share_of_free_memory();
   kv_memory_bytes_ = options_.kv_memory_bytes.value_or(free_share);
 }

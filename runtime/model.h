@@ -33,6 +33,7 @@ struct ModelOptions {
   enum class Pinning { kAuto, kOff } pinning = Pinning::kAuto;  ///< of threads to cores
   enum class Sharing { kAuto, kOff } sharing = Sharing::kAuto;  ///< of one copy of embedding, attention, routers and head on a host
   comm::ExchangeOptions exchange = {};                  ///< hidden and wire come from the model
+  MicroBatching::Count micro_batches = MicroBatching::Count::kAuto;
   std::vector<comm::Fact> facts = {};                   ///< what else the ranks must have in common, beside the checkpoint
   const Logger* log = nullptr;                          ///< may be null; outlives the model
 };

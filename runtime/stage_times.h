@@ -8,13 +8,13 @@
 
 namespace unmask::runtime {
 
-/// The stages of a pass, in the order in which it reaches them. QKV: with QK norm, RoPE and the writing of keys and values; output:
-/// with the residual; router: with the norm before it.
-enum class Stage { kEmbedding, kNorms, kQkv, kAttention, kOutput, kRouter, kExperts, kExchange, kResidual, kHead, kCount };
+/// The stages of a pass, in the order in which it reaches them. QKV: with QK norm, RoPE and the writing of keys and values; output
+/// and exchange: with the residual behind them; router: with the norm before it.
+enum class Stage { kEmbedding, kNorms, kQkv, kAttention, kOutput, kRouter, kExperts, kExchange, kHead, kCount };
 
 constexpr std::string_view name_of(Stage stage) {
   constexpr std::string_view kNames[] = {"embedding", "norms",    "qkv",      "attention", "output",
-                                         "router",    "experts", "exchange", "residual",  "head"};
+                                         "router",    "experts", "exchange", "head"};
   return kNames[static_cast<std::size_t>(stage)];
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <span>
 
 #include "comm/exchange.h"
-#include "experts/grouped_experts.h"
 #include "experts/router.h"
 #include "runtime/attention.h"
 #include "runtime/head.h"
+#include "runtime/micro_batch.h"
 #include "runtime/stage_times.h"
 #include "runtime/step_batch.h"
 #include "runtime/weights.h"
@@ -19,7 +20,8 @@ namespace unmask::runtime {
 class Transformer {
  public:
   /// Weights and exchange must outlive the transformer; the exchange's wire type must fit compute.precision.
-  Transformer(const ModelConfig& config, const ModelWeights& weights, comm::Exchange& exchange, experts::Compute compute);
+  Transformer(const ModelConfig& config, const ModelWeights& weights, comm::Exchange& exchange, experts::Compute compute,
+              const MicroBatching& micro_batching = {});
 
   struct Outcome {
     comm::Vote votes = comm::Vote::kIdle;  ///< of all ranks
@@ -46,9 +48,14 @@ class Transformer {
 
  private:
   void embed(const StepBatch& batch);
-  void attention_layer(std::int64_t layer_index, const StepBatch& batch, std::span<const TokenRow> queries);
-  void keep_residuals(std::span<const TokenRow> rows);
-  comm::Vote moe_layer(std::int64_t layer_index, std::int64_t rows, comm::Vote vote);
+  std::span<MicroBatch> as_one(const StepBatch& batch);
+  std::span<MicroBatch> as_two(const BatchCut& cut);
+  MicroBatch make_part(const StepBatch& batch, std::size_t which, const MicroBatch* before);
+  void attention_layer(std::int64_t layer_index, MicroBatch& part);
+  void keep_residuals(std::span<const TokenRow> rows, std::int64_t from, std::int64_t to);
+  void dispatch(std::int64_t layer_index, MicroBatch& part, const comm::Notice& notice);
+  comm::Census run_experts(std::int64_t layer_index, MicroBatch& part);
+  void combine(MicroBatch& part);
   std::span<const float> final_rows(const StepBatch& batch);
 
   const ModelConfig& config_;
@@ -57,14 +64,15 @@ class Transformer {
   experts::Compute compute_;
   Attention attention_;
   experts::Router router_;
-  experts::GroupedExperts experts_;
+  std::array<experts::GroupedExperts, 2> experts_;
   Head head_;
   StageTimes* times_ = nullptr;
   std::vector<std::int64_t> router_counts_;
-  std::vector<TokenRow> all_rows_;
+  MicroBatching micro_batching_;
+  std::array<StepBatch, 2> halves_;
+  std::vector<MicroBatch> parts_;  ///< one, or two
   AlignedBuffer<float> residual_;  ///< [rows, hidden], float32 whatever the precision
   AlignedBuffer<float> normed_;    ///< [rows, hidden]
-  AlignedBuffer<float> update_;    ///< [rows, hidden]: what attention or experts add
 };
 
 }  // namespace unmask::runtime

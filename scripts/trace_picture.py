@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Draws one layer of a trace (unmask ... --trace FILE) as SVG: trace_picture.py TRACE.json OUT.svg [--layer N]
+"""Draws one layer of a trace (unmask ... --trace FILE) as SVG: trace_picture.py TRACE.json OUT.svg [--layer N] [--layers COUNT]
 
-Every rank has a band: what its team does, and below it the messages of each lane and direction, on one common time axis."""
+Every rank has a band: what its team does, and below it the messages of each lane and direction, on one common time axis. Of
+several layers, such as those of two micro-batches, every other one is paler."""
 import argparse
 import html
 import json
@@ -20,9 +21,9 @@ def label(event):
     return text + (f", {size / 1e3:.0f} kB" if size else "") + f": {event['dur'] / 1e3:.2f} ms"
 
 
-def draw(events, layer):
+def draw(events, layers):
     names = {(e["pid"], e["name"], e["tid"]): e["args"]["name"] for e in events if e["ph"] == "M"}
-    spans = [e for e in events if e["ph"] == "X" and e["args"]["layer"] == layer and e["name"] != "the rest of the layer"]
+    spans = [e for e in events if e["ph"] == "X" and e["args"]["layer"] in layers and e["name"] != "the rest of the layer"]
     begin, end = min(e["ts"] for e in spans), max(e["ts"] + e["dur"] for e in spans)
     scale = (WIDTH - LEFT - 10) / (end - begin)
     ranks, tracks = sorted({e["pid"] for e in spans}), sorted({e["tid"] for e in spans})
@@ -43,7 +44,7 @@ def draw(events, layer):
                 x, width = LEFT + (e["ts"] - begin) * scale, max(e["dur"] * scale, 0.4)
                 colour = COLOURS.get(e["name"], MESSAGES)
                 out.append(f'<rect x="{x:.1f}" y="{top + 2}" width="{width:.1f}" height="{ROW - 5}" fill="{colour}" stroke="white" '
-                           f'stroke-width="0.4"><title>{html.escape(label(e))}</title></rect>')
+                           f'stroke-width="0.4" opacity="{0.55 if (e["args"]["layer"] - layers[0]) % 2 else 1}"><title>{html.escape(label(e))}</title></rect>')
                 if width > 22 and "chunk" in e["args"]:
                     out.append(f'<text x="{x + 3:.1f}" y="{top + 15}" fill="{"white" if colour != MESSAGES else "black"}">{e["args"]["chunk"]}</text>')
             top += ROW
@@ -59,12 +60,14 @@ def main():
     parser.add_argument("trace")
     parser.add_argument("out")
     parser.add_argument("--layer", type=int, help="which exchange, counted from 1 on (the last one)")
+    parser.add_argument("--layers", type=int, default=1, help="how many, beginning with it")
     options = parser.parse_args()
     with open(options.trace) as file:
         events = json.load(file)["traceEvents"]
-    layer = options.layer or max(e["args"]["layer"] for e in events if e["ph"] == "X" and e["name"] == "sum")
+    last = max(e["args"]["layer"] for e in events if e["ph"] == "X" and e["name"] == "sum")
+    first = options.layer or last - options.layers + 1
     with open(options.out, "w") as file:
-        file.write(draw(events, layer))
+        file.write(draw(events, range(first, first + options.layers)))
 
 
 if __name__ == "__main__":

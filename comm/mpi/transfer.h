@@ -20,9 +20,7 @@ inline constexpr std::int64_t kMaxPieceBytes = std::int64_t{1} << 26;
 /// leave one behind the other as they were issued, where larger messages would each wait for the receiver's leave and then share
 /// the link: the first chunk of a layer would come as late as the last.
 inline constexpr std::int64_t kRowPieceBytes = std::int64_t{60} << 10;
-constexpr std::int64_t piece_bytes_on(Lane lane) {
-  return lane == Lane::kDispatch || lane == Lane::kCombine ? kRowPieceBytes : kMaxPieceBytes;
-}
+constexpr std::int64_t piece_bytes_on(Lane lane) { return carries_rows(lane) ? kRowPieceBytes : kMaxPieceBytes; }
 
 std::unique_ptr<Operation> start_send(MPI_Comm comm, const Operation::Description& what, const std::byte* bytes);
 std::unique_ptr<Operation> start_receive(MPI_Comm comm, const Operation::Description& what, std::byte* bytes);

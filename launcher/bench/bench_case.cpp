@@ -86,8 +86,9 @@ BenchPlan read_bench_plan(const Job& job) {
     plan.config_name = options.given("config") ? options.text("config") : "llada-moe-7b";
     plan.config = bench::bench_config(plan.config_name);
     plan.dtype = options.text("dtype");
+    plan.sequences = options.integer("sequences");
     for (const TokenId rows : parse_token_list(options.given("tokens") ? options.text("tokens") : "1,8,32,128,1024", "--tokens")) {
-      require(rows > 0, ExitCode::kUsage, "--tokens: expected at least one row, found {}", rows);
+      require(rows >= plan.sequences, ExitCode::kUsage, "--tokens: expected at least a row for each of {} sequences, found {}", plan.sequences, rows);
       plan.tokens.push_back(rows);
     }
     plan.wanted = options.integer("wanted");

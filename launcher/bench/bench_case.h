@@ -21,6 +21,7 @@ struct BenchPlan {
   std::string config_name;
   std::string dtype;
   std::vector<std::int64_t> tokens;  ///< rows per rank, case by case
+  std::int64_t sequences = 1;
   std::int64_t wanted = 0;
   std::int64_t context = 0;
   std::int64_t repeat = 0;

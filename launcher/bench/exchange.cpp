@@ -80,7 +80,7 @@ bench::Record run_case(const Job& job, LayerBench& layer, std::int64_t num_rows)
   const auto before = exchange->statistics();
   bench::Record out{.bench = "exchange", .parameters = layer.parameters(num_rows)};
   for (std::int64_t i = 0; i < job.options().integer("repeat"); ++i) {
-    std::fill(sums.begin(), sums.end(), -1.0F);
+    std::fill(sums.begin(), sums.end(), 0.0F);
     out.times_ms.push_back(layer.time_ms([&] { run_layer(*exchange, rows, sums, [&](const auto&) { return std::span<const float>(slots); }); }));
     wrong += i % 4 == 0 ? check() : 0;  // slow, so not each time
   }

@@ -11,6 +11,7 @@ BenchResult bench_forward(const Job& job) {
   for (const std::int64_t tokens : plan.tokens) {
     result.records.push_back(network.measure("forward", NetworkBench::Part::kForward, tokens));
   }
+  network.write_recordings();
   return result;
 }
 

@@ -103,13 +103,14 @@ double LayerBench::time_ms(const std::function<void()>& part) const {
   return largest(clock.seconds() * 1e3);
 }
 
-void run_layer(comm::Exchange& exchange, const bench::SyntheticRows& rows, std::span<float> sums,
+void run_layer(comm::Exchange& exchange, const bench::SyntheticRows& rows, std::span<float> values,
                const std::function<std::span<const float>(const cluster::ExpertWork&)>& compute) {
-  exchange.dispatch(rows.values(), rows.routing(), comm::Vote::kWork);
+  exchange.dispatch(rows.values(), rows.routing(), {.vote = comm::Vote::kWork});
+  exchange.arrive();
   for (std::int64_t chunk = 0; chunk < exchange.num_chunks(); ++chunk) {
     exchange.give_back(chunk, compute(exchange.receive(chunk)));
   }
-  exchange.combine(sums);
+  exchange.combine(values);
 }
 
 }  // namespace unmask::launcher

@@ -46,8 +46,8 @@ class LayerBench {
   comm::LinkFacts link_;
 };
 
-/// Runs the layer's exchange around compute(work), which returns the slots.
-void run_layer(comm::Exchange& exchange, const bench::SyntheticRows& rows, std::span<float> sums,
+/// Runs the layer's exchange around compute(work), which returns the slots; adds the rows' sums to the values.
+void run_layer(comm::Exchange& exchange, const bench::SyntheticRows& rows, std::span<float> values,
                const std::function<std::span<const float>(const cluster::ExpertWork&)>& compute);
 
 }  // namespace unmask::launcher

@@ -89,6 +89,8 @@ void MoeCase::repeat(Times& times, bool counts) {
   const double cpu_before = plain_->statistics().cpu_seconds;
   const double exchange_ms = layer_.time_ms([&] { run_layer(*plain_, rows_, sums_, [&](const auto&) { return slots; }); });
   const double cpu_ms = layer_.largest(1e3 * (plain_->statistics().cpu_seconds - cpu_before));
+  std::fill(sums_.begin(), sums_.end(), 0.0F);
+  std::fill(overlapped_sums_.begin(), overlapped_sums_.end(), 0.0F);
   const double sequential_ms = layer_.time_ms([&] { run_layer(*plain_, rows_, sums_, [&](const auto& work) { return compute(work); }); });
   const double overlapped_ms =
       layer_.time_ms([&] { run_layer(*pipeline_, rows_, overlapped_sums_, [&](const auto& work) { return compute(work); }); });

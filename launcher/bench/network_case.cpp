@@ -10,13 +10,14 @@
 #include "bench/synthetic_model.h"
 #include "experts/quantised.h"
 #include "launcher/run/network.h"
+#include "launcher/run/trace_file.h"
 
 namespace unmask::launcher {
 namespace {
 
 constexpr std::size_t kEnoughBytes = std::size_t{1} << 30;  ///< larger than a rank's share of any cache
 
-runtime::ModelOptions model_options(const Job& job) {
+runtime::ModelOptions model_options(const Job& job, Trace& trace) {
   runtime::ModelOptions options;
   options.precision = precision_of(job.options());
   options.expert_type = expert_type_of(job.options());
@@ -29,6 +30,9 @@ runtime::ModelOptions model_options(const Job& job) {
   options.place = [placement = job.options().text("placement")](std::int64_t num_experts, std::int64_t num_ranks) {
     return read_placement(placement, num_experts, num_ranks);
   };
+  options.exchange = exchange_options(job.options());
+  options.exchange.trace = job.options().given("trace") ? &trace : nullptr;
+  options.micro_batches = micro_batches(job.options());
   options.log = &job.log;
   return options;
 }
@@ -64,7 +68,7 @@ NetworkBench::NetworkBench(const Job& job, const BenchPlan& plan, const runtime:
       plan_(plan),
       config_(config),
       precision_(precision_of(job.options())),
-      model_(job.comm, config, model_options(job)),
+      model_(job.comm, config, model_options(job, trace_)),
       pool_(config_, precision_, std::numeric_limits<std::int64_t>::max()) {
   const std::int64_t longest = std::max(plan.context, *std::max_element(plan.tokens.begin(), plan.tokens.end()));
   agreed(job.comm, [&] {
@@ -78,27 +82,42 @@ NetworkBench::NetworkBench(const Job& job, const BenchPlan& plan, const runtime:
 
 NetworkBench::Pass NetworkBench::make_pass(std::int64_t tokens) {
   Pass pass;
+  const auto share = [&](std::int64_t all, std::int64_t i) { return all * (i + 1) / plan_.sequences - all * i / plan_.sequences; };
+  for (std::int64_t i = 0; i < plan_.sequences; ++i) {
+    add_sequence(pass, share(tokens, i), share(plan_.wanted, i));
+  }
+  return pass;
+}
+
+void NetworkBench::add_sequence(Pass& pass, std::int64_t tokens, std::int64_t wanted) {
   std::vector<TokenId> ids;
   const std::int64_t length = std::max(tokens, plan_.context);
   const auto stream = static_cast<std::uint32_t>(job_.comm.rank().value);
+  const auto number = static_cast<std::uint32_t>(pass.batch.sequences.size());
   for (std::int64_t i = 0; i < length; ++i) {
-    const auto word = philox({static_cast<std::uint32_t>(i), 0, 0, 0}, {stream, 4})[0];
+    const auto word = philox({static_cast<std::uint32_t>(i), number, 0, 0}, {stream, 4})[0];
     ids.push_back(static_cast<TokenId>(word % static_cast<std::uint64_t>(config_.vocab_size)));
   }
-  pass.num_keys = length;
+  pass.num_keys = std::max(pass.num_keys, length);
+  runtime::KvStore* store = nullptr;
   if (tokens < length) {
-    pass.store = pool_.take(length);
-    UNMASK_CHECK(pass.store != nullptr, "a store for {} positions", length);
+    store = pass.stores.emplace_back(pool_.take(length)).get();
+    UNMASK_CHECK(store != nullptr, "a store for {} positions", length);
     runtime::StepBatch whole;  // fills the store; nobody wants its rows
-    whole.add(ids, {.store = pass.store.get(), .length = length});
+    whole.add(ids, {.store = store, .length = length});
     model_.transformer().forward(whole, comm::Vote::kWork);
   }
   const std::int64_t first = length - tokens;
-  pass.batch.add(std::span(ids).subspan(size(first)), {.first_position = first, .store = pass.store.get(), .length = length});
-  for (std::int64_t row = tokens - std::min(tokens, plan_.wanted); row < tokens; ++row) {
+  const std::int64_t end = tokens + pass.batch.add(std::span(ids).subspan(size(first)), {.first_position = first, .store = store, .length = length});
+  for (std::int64_t row = end - std::min(tokens, wanted); row < end; ++row) {
     pass.batch.wanted.emplace_back(row);
   }
-  return pass;
+}
+
+void NetworkBench::write_recordings() const {
+  if (job_.options().given("trace")) {
+    write_trace(job_, trace_, job_.options().text("trace"));
+  }
 }
 
 void NetworkBench::run(const Pass& pass, Part part) {
@@ -122,7 +141,7 @@ void NetworkBench::add_attention(const Pass& pass, std::int64_t queries, std::ve
   const auto keys = static_cast<double>(pass.num_keys);
   const double value_bytes = precision_ == experts::Precision::kBfloat16 ? 2 : 4;
   needs.push_back({"qkv", 2 * hidden * (q_width + 2 * kv_width), 2 * hidden * (asking * q_width + 2 * rows * kv_width)});
-  needs.push_back({"attention", 2 * value_bytes * keys * kv_width, 4 * asking * keys * q_width});
+  needs.push_back({"attention", 2 * value_bytes * static_cast<double>(plan_.sequences) * keys * kv_width, 4 * asking * keys * q_width});
   needs.push_back({"output", 2 * hidden * q_width, 2 * asking * q_width * hidden});
 }
 
@@ -186,6 +205,7 @@ bench::Record NetworkBench::measure(std::string_view name, Part part, std::int64
   model_.transformer().measure(&times_);
   BenchCase one{.bench = std::string(name), .parameters = case_parameters(plan_, tokens), .tokens = tokens,
                 .memory = enough_memory(model_.weights())};
+  one.parameters.push_back({"sequences", plan_.sequences});
   one.parameters.push_back({"context", pass.num_keys});
   one.parameters.push_back({"wanted", static_cast<std::int64_t>(pass.batch.wanted.size())});
   one.run = [&] { run(pass, part); };

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
+#include "base/trace.h"
 #include "launcher/bench/bench_case.h"
 #include "runtime/kv_cache.h"
 #include "runtime/model.h"
@@ -20,16 +22,19 @@ class NetworkBench {
   bench::Record measure(std::string_view name, Part part, std::int64_t tokens);
 
   int num_threads() const { return model_.num_threads(); }
+  /// Collective. --trace: what happened so far.
+  void write_recordings() const;
   std::string kernel() const { return std::string(model_.kernels().name); }
 
  private:
-  /// One rank's pass: a window at the end of what is stored, or all positions.
+  /// One rank's pass: of each sequence a window at the end of what is stored, or all positions.
   struct Pass {
     runtime::StepBatch batch;
-    std::unique_ptr<runtime::KvStore> store;
-    std::int64_t num_keys = 0;
+    std::vector<std::unique_ptr<runtime::KvStore>> stores;
+    std::int64_t num_keys = 0;  ///< of a sequence
   };
   Pass make_pass(std::int64_t tokens);
+  void add_sequence(Pass& pass, std::int64_t tokens, std::int64_t wanted);
   void run(const Pass& pass, Part part);
   std::vector<Need> needs_of(const Pass& pass, Part part) const;
   void add_attention(const Pass& pass, std::int64_t queries, std::vector<Need>& needs) const;
@@ -40,6 +45,7 @@ class NetworkBench {
   const BenchPlan& plan_;
   runtime::ModelConfig config_;
   experts::Precision precision_;
+  Trace trace_;
   runtime::Model model_;
   runtime::KvPool pool_;
   runtime::StageTimes times_;

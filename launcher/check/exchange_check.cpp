@@ -94,7 +94,8 @@ ExchangeCheck run_case(const Job& job, const Case& c) {
   const bool is_idle = comm.num_ranks() > 1 && comm.rank().value == comm.num_ranks() - 1;
   const std::int64_t num_rows = is_idle ? 0 : std::max<std::int64_t>(c.rows - comm.rank().value, 0);
   const Rows sent = make_rows(c, comm.rank(), num_rows);
-  exchange->dispatch(sent.values, {num_rows, c.top_k, sent.ids, sent.weights}, comm::Vote::kWork);
+  exchange->dispatch(sent.values, {num_rows, c.top_k, sent.ids, sent.weights}, {.vote = comm::Vote::kWork});
+  exchange->arrive();
   std::vector<float> slots;
   for (std::int64_t chunk = 0; chunk < exchange->num_chunks(); ++chunk) {
     compute(exchange->receive(chunk), placement.held_by(comm.rank()), slots);

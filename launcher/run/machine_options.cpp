@@ -42,6 +42,12 @@ cluster::Pin pin_team(const Job& job, ThreadTeam& team) {
   return job.options().text("pin") == "off" ? cluster::Pin() : runtime::pin_team(job.comm, team, &job.log);
 }
 
+runtime::MicroBatching::Count micro_batches(const OptionValues& options) {
+  using Count = runtime::MicroBatching::Count;
+  const std::string count = options.text("micro-batches");
+  return count == "1" ? Count::kOne : count == "2" ? Count::kTwo : Count::kAuto;
+}
+
 comm::ExchangeOptions exchange_options(const OptionValues& options) {
   const std::string algorithm = options.text("exchange");
   return {.combine = options.text("combine") == "fast" ? comm::Combine::kFast : comm::Combine::kExact,

@@ -68,6 +68,9 @@ cluster::Placement read_placement(const std::string& option, std::int64_t num_ex
 /// --exchange, --combine, --overlap and --message-bytes as options of an exchange.
 comm::ExchangeOptions exchange_options(const OptionValues& options);
 
+/// --micro-batches.
+runtime::MicroBatching::Count micro_batches(const OptionValues& options);
+
 /// Collective. The kernels that --kernel names, or the best family for the precision that every rank has.
 const experts::KernelFamily& agree_on_kernels(const Job& job, experts::Precision precision);
 

@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 5> kTrackNames = {"work", "rows out", "rows in", "sums out", "sums in"};
+constexpr std::array<std::string_view, Trace::kNumTracks> kTrackNames = {"work", "rows out", "rows in", "sums out", "sums in"};
 
 double seconds(Trace::Clock::time_point time) { return std::chrono::duration<double>(time.time_since_epoch()).count(); }
 

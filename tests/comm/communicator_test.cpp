@@ -58,8 +58,11 @@ TEST(Deadline, EndsAnExchangeThatOneRankDoesNotJoin) {
   const auto placement = cluster::Placement::even(4, 2);
   ThreadTeam team(1);
   const auto exchange = make_exchange(*comm, placement, team, {.hidden = 8});
-  EXPECT_THAT(lost_peer([&] { exchange->dispatch({}, {0, 2, {}, {}}, Vote::kIdle); }),
-              AllOf(HasSubstr("rank 1"), HasSubstr("dispatch, counts"), HasSubstr("of 24 bytes")));
+  EXPECT_THAT(lost_peer([&] {
+                exchange->dispatch({}, {0, 2, {}, {}}, {});
+                exchange->arrive();
+              }),
+              AllOf(HasSubstr("rank 1"), HasSubstr("dispatch, counts"), HasSubstr("of 28 bytes")));
 }
 
 TEST(Deadline, ZeroWaitsOn) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
@@ -148,6 +149,8 @@ void compute_slots(const ExchangeCase& c, int layer, const cluster::ExpertWork& 
       << "a slot nobody begins";
 }
 
+constexpr float kBefore = -1.0F;  // what the sums are added to
+
 /// What a rank brings to a layer.
 struct LayerInput {
   std::vector<float> rows;
@@ -166,34 +169,64 @@ LayerInput make_input(const ExchangeCase& c, WireType wire, int layer, const Com
     in.all.ids.insert(in.all.ids.end(), choice.ids.begin(), choice.ids.end());
     in.all.weights.insert(in.all.weights.end(), choice.weights.begin(), choice.weights.end());
     const auto sums = reference(c, wire, choice, values);
-    in.expected.insert(in.expected.end(), sums.begin(), sums.end());
+    std::transform(sums.begin(), sums.end(), std::back_inserter(in.expected), [](float sum) { return kBefore + sum; });
   }
   return in;
 }
 
-/// One layer from rows to sums.
-std::vector<float> run_layer(Communicator& comm, const ExchangeCase& c, int layer, const cluster::Placement& placement,
-                             const LayerInput& in, Exchange& exchange) {
-  const auto rank = comm.rank().value;
-  const bool stop = rank == layer % comm.num_ranks();
-  const Vote votes = exchange.dispatch(in.rows, {in.num_rows, c.top_k, in.all.ids, in.all.weights},
-                                       (in.num_rows > 0 ? Vote::kWork : Vote::kIdle) | (stop ? Vote::kStop : Vote::kIdle));
-  std::int64_t total = 0;
-  for (std::int64_t r = 0; r < comm.num_ranks(); ++r) {
-    total += num_rows(c, layer, r, comm.num_ranks());
+/// One layer from rows to sums, step by step.
+class LayerRun {
+ public:
+  LayerRun(Communicator& comm, const ExchangeCase& c, WireType wire, int layer, const cluster::Placement& placement, Exchange& exchange)
+      : comm_(comm), case_(c), layer_(layer), placement_(placement), in_(make_input(c, wire, layer, comm)), exchange_(exchange) {}
+
+  void dispatch() {
+    const bool stop = comm_.rank().value == layer_ % comm_.num_ranks();
+    exchange_.dispatch(in_.rows, {in_.num_rows, case_.top_k, in_.all.ids, in_.all.weights},
+                       {.vote = (in_.num_rows > 0 ? Vote::kWork : Vote::kIdle) | (stop ? Vote::kStop : Vote::kIdle),
+                        .first_half = in_.num_rows / 3});
   }
-  EXPECT_TRUE(has(votes, Vote::kStop));
-  EXPECT_EQ(has(votes, Vote::kWork), total > 0);
-  std::vector<float> slots;
-  for (std::int64_t chunk = 0; chunk < exchange.num_chunks(); ++chunk) {
-    const auto work = exchange.receive(chunk);
-    EXPECT_LE(work.num_rows, total) << "each row comes once, however many experts it has here";
-    compute_slots(c, layer, work, placement.held_by(comm.rank()), slots);
-    exchange.give_back(chunk, slots);
+  void compute() {
+    Census expected;
+    for (std::int64_t r = 0; r < comm_.num_ranks(); ++r) {
+      expected.num_rows += num_rows(case_, layer_, r, comm_.num_ranks());
+      expected.first_half += num_rows(case_, layer_, r, comm_.num_ranks()) / 3;
+    }
+    const Census census = exchange_.arrive();
+    EXPECT_TRUE(has(census.votes, Vote::kStop));
+    EXPECT_EQ(has(census.votes, Vote::kWork), expected.num_rows > 0);
+    EXPECT_EQ(census.num_rows, expected.num_rows);
+    EXPECT_EQ(census.first_half, expected.first_half);
+    for (std::int64_t chunk = 0; chunk < exchange_.num_chunks(); ++chunk) {
+      const auto work = exchange_.receive(chunk);
+      EXPECT_LE(work.num_rows, expected.num_rows) << "each row comes once, however many experts it has here";
+      compute_slots(case_, layer_, work, placement_.held_by(comm_.rank()), slots_);
+      exchange_.give_back(chunk, slots_);
+    }
   }
-  std::vector<float> sums(in.rows.size(), -1.0F);
-  exchange.combine(sums);
-  return sums;
+  /// What the layer added to values that were there.
+  std::vector<float> combine() {
+    std::vector<float> values(in_.rows.size(), kBefore);
+    exchange_.combine(values);
+    return values;
+  }
+  const LayerInput& input() const { return in_; }
+  int number() const { return layer_; }
+
+ private:
+  Communicator& comm_;
+  const ExchangeCase& case_;
+  int layer_;
+  const cluster::Placement& placement_;
+  LayerInput in_;
+  Exchange& exchange_;
+  std::vector<float> slots_;
+};
+
+std::vector<float> run_layer(LayerRun layer) {
+  layer.dispatch();
+  layer.compute();
+  return layer.combine();
 }
 
 std::int64_t count_different(std::span<const float> a, std::span<const float> b) {
@@ -231,7 +264,9 @@ std::vector<ExchangeSetting> exchange_settings() {
   return {{.wire = WireType::kBfloat16},
           {.wire = WireType::kFloat32, .num_threads = 2},
           {.wire = WireType::kBfloat16, .overlap = Overlap::kOff},
-          {.wire = WireType::kBfloat16, .min_message_bytes = 1000, .algorithm = Algorithm::kAllGather}};
+          {.wire = WireType::kBfloat16, .min_message_bytes = 1000, .algorithm = Algorithm::kAllGather},
+          {.wire = WireType::kBfloat16, .num_threads = 2, .in_turns = true},
+          {.wire = WireType::kFloat32, .overlap = Overlap::kOff, .algorithm = Algorithm::kAllGather, .in_turns = true}};
 }
 
 void run_exchange_case(Communicator& comm, const ExchangeCase& c, const ExchangeSetting& setting) {
@@ -240,15 +275,32 @@ void run_exchange_case(Communicator& comm, const ExchangeCase& c, const Exchange
   const auto exchange = make_exchange(comm, placement, team,
                                       {.hidden = c.hidden, .wire = setting.wire, .overlap = setting.overlap,
                                        .algorithm = setting.algorithm, .min_message_bytes = setting.min_message_bytes});
-  for (int layer = 0; layer < c.num_layers; ++layer) {
-    const LayerInput in = make_input(c, setting.wire, layer, comm);
-    const auto sums = run_layer(comm, c, layer, placement, in, *exchange);
-    EXPECT_EQ(count_different(sums, in.expected), 0) << "of " << sums.size() << " values, rank " << comm.rank().value << ", layer " << layer;
+  const auto combine = [&](LayerRun& layer) {
+    const auto values = layer.combine();
+    EXPECT_EQ(count_different(values, layer.input().expected), 0) << "of " << values.size() << " values, rank " << comm.rank().value << ", layer " << layer.number();
+  };
+  const std::size_t turns = setting.in_turns ? 2 : 1;
+  std::vector<LayerRun> under_way, next;
+  for (int layer = 0; layer < c.num_layers;) {  // as the micro-batches of a pass take their turns
+    next.clear();
+    next.reserve(turns);
+    for (std::size_t i = 0; i < turns; ++i) {
+      if (i < under_way.size()) {
+        combine(under_way[i]);
+      }
+      if (layer < c.num_layers) {
+        next.emplace_back(comm, c, setting.wire, layer++, placement, i == 0 ? *exchange : exchange->twin()).dispatch();
+      }
+    }
+    std::for_each(next.begin(), next.end(), [](LayerRun& run) { run.compute(); });
+    under_way.swap(next);
   }
+  std::for_each(under_way.begin(), under_way.end(), combine);
   const auto statistics = exchange->statistics();
   EXPECT_GE(statistics.wire_bytes, statistics.minimum_bytes);
   if (setting.algorithm == Algorithm::kAllGather && c.rows == Rows::kSome && comm.num_ranks() > 1) {
-    EXPECT_EQ(statistics.gathered_layers + 1, size(c.num_layers)) << "all but the first layer fit into what the one before had";
+    const std::uint64_t first_ones = setting.in_turns && c.num_layers > 1 ? 2 : 1;  // of each exchange
+    EXPECT_EQ(statistics.gathered_layers + first_ones, size(c.num_layers)) << "all but the first layer fit into what the one before had";
   }
   if (comm.num_ranks() == 1) {
     EXPECT_EQ(statistics.wire_bytes, 0U);
@@ -264,10 +316,8 @@ void run_fast_combine(Communicator& comm, const ExchangeCase& c) {
   const auto fast = make_exchange(comm, placement, team, options);
   const auto again = make_exchange(comm, placement, team, options);
   for (int layer = 0; layer < c.num_layers; ++layer) {
-    const LayerInput in = make_input(c, options.wire, layer, comm);
-    const auto expected = run_layer(comm, c, layer, placement, in, *exact);
-    const auto sums = run_layer(comm, c, layer, placement, in, *fast);
-    const auto same = run_layer(comm, c, layer, placement, in, *again);
+    const auto run = [&](Exchange& exchange) { return run_layer(LayerRun(comm, c, options.wire, layer, placement, exchange)); };
+    const auto expected = run(*exact), sums = run(*fast), same = run(*again);
     EXPECT_EQ(count_different(sums, same), 0);
     float largest = 0, difference = 0;
     for (std::size_t i = 0; i < sums.size(); ++i) {

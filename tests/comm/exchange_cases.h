@@ -44,6 +44,7 @@ struct ExchangeSetting {
   std::int64_t min_message_bytes = 1;  ///< as many chunks as there can be
   int num_threads = 1;
   Algorithm algorithm = Algorithm::kDirect;
+  bool in_turns = false;  ///< layers go to the exchange and its twin in turns, so that two are under way
 };
 std::vector<ExchangeSetting> exchange_settings();
 

@@ -43,7 +43,8 @@ std::string refusal_of(const ParcelHead& head) {
     ThreadTeam team(1);
     const auto exchange = make_exchange(comm, placement, team, {.hidden = 4});
     try {
-      exchange->dispatch({}, {0, 2, {}, {}}, Vote::kIdle);
+      exchange->dispatch({}, {0, 2, {}, {}}, {});
+      exchange->arrive();
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ExitCode::kPeerLost);
       message = error.what();
@@ -59,6 +60,7 @@ TEST(ExchangeHead, ThatMakesNoSenseEndsTheExchange) {
   EXPECT_THAT(refusal_of({.layer = 1, .num_rows = 3, .num_pairs = 2, .all_rows = 3}), HasSubstr("announces 3 rows for 2 experts"));
   EXPECT_THAT(refusal_of({.layer = 1, .num_rows = 3, .num_pairs = 13, .all_rows = 3}), HasSubstr("announces 3 rows for 13 experts, 4 are held"));
   EXPECT_THAT(refusal_of({.layer = 1, .num_rows = 3, .num_pairs = 3, .all_rows = 2}), HasSubstr("announces 3 rows of 2"));
+  EXPECT_THAT(refusal_of({.layer = 1, .all_rows = 2, .first_half = 3}), HasSubstr("announces 3 rows of 2"));
   EXPECT_THAT(refusal_of({.layer = 1, .all_rows = 1U << 31}), HasSubstr("announces 0 rows of 2147483648"));
   EXPECT_THAT(refusal_of({.layer = 1, .all_rows = 1, .in_block = 1}), HasSubstr("announces 1 rows in a block of 0 bytes"));
 }

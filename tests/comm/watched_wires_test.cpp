@@ -127,7 +127,8 @@ TEST(ExchangeArrivals, ADamagedHeadEndsTheExchangeOrChangesAVote) {
     const std::vector<float> rows(16, 1.0F);
     const std::vector<ExpertId> ids{ExpertId(0), ExpertId(2), ExpertId(1), ExpertId(3)};
     const std::vector<float> weights(4, 0.5F);
-    exchange->dispatch(rows, {.num_rows = 2, .top_k = 2, .ids = ids, .weights = weights}, Vote::kWork);
+    exchange->dispatch(rows, {.num_rows = 2, .top_k = 2, .ids = ids, .weights = weights}, {.vote = Vote::kWork});
+    exchange->arrive();
     std::vector<float> slots;
     for (std::int64_t chunk = 0; chunk < exchange->num_chunks(); ++chunk) {
       const auto work = exchange->receive(chunk);

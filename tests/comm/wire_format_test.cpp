@@ -50,6 +50,9 @@ TEST_P(WireLoopsTest, RoundLikeBfloat16AtAnyLengthAndAlignment) {
 
 std::vector<const WireLoops*> loops_here() {
   std::vector<const WireLoops*> loops = {&plain_wire_loops()};
+  if (has_avx2()) {
+    loops.push_back(&avx2_wire_loops());
+  }
   if (has_avx512()) {
     loops.push_back(&avx512_wire_loops());
   }

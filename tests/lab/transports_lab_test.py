@@ -4,6 +4,7 @@
 golden cases in one launch each; the settings are the files in examples/openmpi."""
 import json
 import os
+import random
 import subprocess
 import tempfile
 import unittest
@@ -64,14 +65,27 @@ class Transports(lab_case.LabCase):
     def across(self, *options, before=(), after=()):
         return lambda arguments: self.lab("run", *options, *before, PROGRAM, *arguments, *after)
 
+    def permuted(self, ranks):
+        """A file with experts dealt to ranks at random."""
+        owners = [expert % ranks for expert in range(json.loads((DATA / "config.json").read_text())["num_experts"])]
+        random.Random(ranks).shuffle(owners)
+        file = os.path.join(self.folder.name, f"placement-{ranks}.json")
+        with open(file, "w") as out:
+            json.dump(owners, out)
+        return file
+
     def test_same_tokens(self):
         self.check(self.here(), "alone")
         self.check(self.here(after=("--transport", "threads:3")), "threads")
         self.check(self.here(*MPIRUN, "-n", "3", "--mca", "btl", "self,vader", "--mca", "pml", "ob1"), "shared memory")
         self.check(self.across("--hosts", "2", *TCP), "tcp, 2 hosts")
+        self.check(self.across("--hosts", "3", *TCP, after=("--micro-batches", "2", "--exchange", "direct")), "tcp, 3 hosts, two micro-batches")
         self.check(self.across(*TCP, after=("--verify-messages",)), "tcp, 4 hosts, verified")
         self.check(self.across("--hosts", "2", "--ranks-per-host", "2", *TCP), "tcp and shared memory")
+        self.check(self.across("--ranks-per-host", "2", *TCP, after=("--overlap", "off", "--placement", self.permuted(8))),
+                   "tcp, 4 hosts, 8 ranks, no overlap, permuted placement")
         self.check(self.across("--hosts", "2", *UCX, before=("env", "UCX_TLS=tcp,self")), "ucx over tcp")
+        self.check(self.across(*UCX, before=("env", "UCX_TLS=tcp,self"), after=("--micro-batches", "2")), "ucx over tcp, 4 hosts, two micro-batches")
         self.assertEqual(self.lab("fault", "loss", "1").code, 0)
         try:
             self.check(self.across(*TCP), "tcp, 4 hosts, 1 % of the packets lost")

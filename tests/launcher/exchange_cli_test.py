@@ -55,25 +55,26 @@ class Exchange(CliTest):
 
     def test_trace_has_a_process_per_rank_and_every_track(self):
         with tempfile.TemporaryDirectory() as work:
-            file = Path(work) / "trace.json"
-            self.generate(work, 3, "--trace", file, "--message-bytes", "1", "--exchange", "direct")
-            events = json.loads(file.read_text())["traceEvents"]
-            spans = [e for e in events if e["ph"] == "X"]
-            self.assertEqual({e["pid"] for e in spans}, {0, 1, 2})
-            self.assertEqual({e["tid"] for e in spans}, {0, 1, 2, 3, 4})
-            self.assertEqual({e["args"]["name"].split(" (")[0] for e in events if e["name"] == "process_name"}, {"rank 0", "rank 1", "rank 2"})
-            self.assertLessEqual({"experts", "wait for rows", "give back", "sum"}, {e["name"] for e in spans})
-            self.assertGreaterEqual(min(e["ts"] for e in spans), 0)
-            picture = Path(work) / "layer.svg"
-            subprocess.run([sys.executable, ROOT / "scripts/trace_picture.py", file, picture], check=True)
-            self.assertIn("rank 2", picture.read_text())
-            by_track = {}
-            for e in spans:
-                by_track.setdefault((e["pid"], e["tid"]), []).append((e["ts"], e["ts"] + e["dur"]))
-            for track, found in by_track.items():
-                found.sort()
-                for (_, end), (begin, _) in zip(found, found[1:]):
-                    self.assertLessEqual(end, begin + 0.01, f"spans of track {track} overlap")
+            for micro_batches in ("1", "2"):
+                file = Path(work) / "trace.json"
+                self.generate(work, 3, "--trace", file, "--message-bytes", "1", "--exchange", "direct", "--micro-batches", micro_batches)
+                events = json.loads(file.read_text())["traceEvents"]
+                spans = [e for e in events if e["ph"] == "X"]
+                self.assertEqual({e["pid"] for e in spans}, {0, 1, 2})
+                self.assertEqual({e["tid"] for e in spans}, {0, 1, 2, 3, 4})
+                self.assertEqual({e["args"]["name"].split(" (")[0] for e in events if e["name"] == "process_name"}, {"rank 0", "rank 1", "rank 2"})
+                self.assertLessEqual({"experts", "wait for rows", "give back", "sum"}, {e["name"] for e in spans})
+                self.assertGreaterEqual(min(e["ts"] for e in spans), 0)
+                picture = Path(work) / "layer.svg"
+                subprocess.run([sys.executable, ROOT / "scripts/trace_picture.py", file, picture, "--layers", micro_batches], check=True)
+                self.assertIn("rank 2", picture.read_text())
+                by_track = {}
+                for e in spans:
+                    by_track.setdefault((e["pid"], e["tid"]), []).append((e["ts"], e["ts"] + e["dur"]))
+                for track, found in by_track.items():
+                    found.sort()
+                    for (_, end), (begin, _) in zip(found, found[1:]):
+                        self.assertLessEqual(end, begin + 0.01, f"spans of track {track} overlap")
 
     def test_recorded_routing_is_replayed(self):
         with tempfile.TemporaryDirectory() as work:

@@ -13,14 +13,19 @@ PERMUTED = ["--placement", "permuted"]  # a file with experts dealt to ranks at 
 LAYOUTS = [  # (mpirun ranks, further options)
     (1, ["--threads", "1"]),
     (2, ["--threads", "1"]),
+    (1, ["--threads", "2", "--micro-batches", "2"]),
+    (2, ["--threads", "1", "--micro-batches", "2", "--exchange", "direct", "--message-bytes", "1"]),
     (2, ["--threads", "2", "--overlap", "off", *PERMUTED]),
     (3, ["--threads", "3", "--exchange", "allgather", *PERMUTED]),
     (4, ["--threads", "1", "--exchange", "allgather", "--overlap", "off"]),
     (5, ["--threads", "1", "--message-bytes", "1", "--exchange", "direct"]),  # in as many chunks as there can be
     (5, ["--threads", "2", "--overlap", "off", *PERMUTED]),
+    (5, ["--threads", "1", "--micro-batches", "2", "--exchange", "allgather"]),
     (8, ["--threads", "1"]),
     (8, ["--threads", "1", "--message-bytes", "1", "--exchange", "direct", *PERMUTED]),
+    (8, ["--threads", "1", "--micro-batches", "2", "--overlap", "off", *PERMUTED]),
     (13, ["--threads", "1"]),
+    (0, ["--transport", "threads:3", "--threads", "2", "--micro-batches", "2", *PERMUTED]),
     (0, ["--transport", "threads:1", "--threads", "3"]),
     (0, ["--transport", "threads:4", "--threads", "1", "--overlap", "off"]),
     (0, ["--transport", "threads:5", "--threads", "2", "--message-bytes", "1", "--exchange", "direct", *PERMUTED]),
@@ -115,7 +120,7 @@ class Demo(CliTest):
         self.assertEqual(len(cases), 60)
         requests = [{**{k: v for k, v in r.items() if k != "prompt_tokens"}, "prompt": c["question"]} for r, c in cases]
         right, tokens = {}, {}
-        layouts = (("f32", 2, []), ("bf16", 2, []), ("bf16", 0, []), ("bf16", 5, ["--threads", "1", "--overlap", "off", *PERMUTED]),
+        layouts = (("f32", 2, []), ("bf16", 2, []), ("bf16", 0, []), ("bf16", 3, ["--threads", "1", "--micro-batches", "2"]), ("bf16", 5, ["--threads", "1", "--overlap", "off", *PERMUTED]),
                    ("bf16", 8, ["--threads", "1", "--exchange", "direct", "--message-bytes", "1"]))
         for dtype, ranks, options in layouts:
             with tempfile.TemporaryDirectory() as work:

@@ -101,6 +101,23 @@ TEST_P(LayoutTest, SameBitsForAnyWayToExchange) {
   }
 }
 
+TEST_P(LayoutTest, SameBitsInTwoMicroBatches) {
+  const auto requests = ragged_requests(folder(), 7);
+  const JobResult reference = run_job(folder(), options(1, 1), requests);
+  const auto num_layers = size(runtime::Checkpoint(folder()).config().num_layers);
+  for (const std::int64_t ranks : {1, 2, 3, 5, 8}) {  // some ranks have one sequence, some none
+    auto job = options(ranks, ranks == 3 ? 2 : 1);
+    job.exchange.algorithm = ranks == 5 ? comm::Algorithm::kAllGather : comm::Algorithm::kDirect;
+    job.exchange.overlap = ranks == 8 ? comm::Overlap::kOff : comm::Overlap::kOn;
+    job.max_rows = ranks == 2 ? 60 : 4096;
+    job.micro_batching.count = runtime::MicroBatching::Count::kTwo;
+    const JobResult as_two = run_job(folder(), job, requests);
+    expect_same(reference, as_two, format("two micro-batches, {} ranks", ranks));
+    // A pass has one exchange in the first layer and two in each other one; the last one of all has nothing but votes.
+    EXPECT_EQ((as_two.num_exchanges / size(ranks) - 1) % (2 * num_layers - 1), 0U) << as_two.num_exchanges;
+  }
+}
+
 TEST_P(LayoutTest, SameBitsAloneAndAmongOthersInAnyOrder) {
   auto requests = ragged_requests(folder(), 20);
   JobResult reference;

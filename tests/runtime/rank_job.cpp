@@ -39,12 +39,13 @@ void with_network(const std::filesystem::path& folder, const JobOptions& options
     how.wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32;
     const auto exchange = comm::make_exchange(comm, placement, team, how);
     runtime::Transformer transformer(config, loaded.weights, *exchange,
-                                     {&kernels, &team, options.precision});
+                                     {&kernels, &team, options.precision}, options.micro_batching);
     RankParts parts{comm, transformer, config};
     body(parts);
     const std::lock_guard lock(mutex);
     result.bytes_read[comm.rank().at()] = loaded.bytes_read;
     result.wire_bytes += exchange->statistics().wire_bytes;
+    result.num_exchanges += exchange->statistics().num_layers;
   });
 }
 

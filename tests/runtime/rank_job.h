@@ -22,6 +22,7 @@ struct JobOptions {
   std::string kernel = "auto";
   std::optional<std::vector<Rank>> owner = {};  ///< of each expert; evenly placed unless given
   comm::ExchangeOptions exchange = {.min_message_bytes = 1};  ///< in as many chunks as there can be; hidden and wire are the model's
+  runtime::MicroBatching micro_batching = {};
   std::int64_t max_rows = 4096;
   std::uint64_t kv_memory_bytes = std::uint64_t{1} << 40;  ///< per rank
 };
@@ -29,6 +30,7 @@ struct JobOptions {
 struct JobResult {
   std::map<std::int64_t, runtime::Answer> answers;  ///< by the request's number
   std::uint64_t wire_bytes = 0;                     ///< summed over ranks
+  std::uint64_t num_exchanges = 0;                  ///< likewise
   std::vector<std::uint64_t> bytes_read;            ///< per rank
   std::uint64_t kv_bytes = 0;                       ///< still held at the end, summed over ranks
   std::uint64_t kv_peak_bytes = 0;                  ///< of the rank that held most
