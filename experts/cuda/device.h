@@ -9,7 +9,6 @@
 
 #include <cuda_runtime.h>
 
-#include "base/error.h"
 #include "base/unique_handle.h"
 
 namespace unmask::experts::cuda {

@@ -11,7 +11,7 @@
 #include <cuda_runtime.h>
 
 #include "base/bfloat16.h"
-#include "experts/kernels.h"
+#include "experts/precision.h"
 
 namespace unmask::experts::cuda {
 
@@ -193,32 +193,52 @@ struct GroupedDownProblem {
 };
 void grouped_down(const GroupedDownProblem& problem, cudaStream_t stream);
 
-/// What the experts of one rank sum before anything returns (comm::SumUnits): the local experts [begin, end), ascending.
+/// What the experts of one rank sum before anything returns (comm/nccl/unit_plan.h): the local experts [begin, end), ascending.
+/// `rounded` to what travels; or plain float32, where the rank that owns the row goes on with the sum of the group.
 struct SumUnit {
   std::int32_t begin, end;
+  std::int32_t is_rounded;
+  std::int32_t index;           ///< among this rank's units that are rounded, or among the plain ones
 };
-/// sums[u, row] = round(sum of y[pair] over the row's pairs in unit u, ascending by expert, in float32), undefined where it has none.
+/// The rows of all ranks, one rank's behind another's, and where their sums go: the unit with an index of i of the row-th row of
+/// segment s to row place[s] + i * (rows of s) + row of its array.
+inline constexpr std::int64_t kMostSegments = 128;
+struct RowSegments {
+  std::int32_t count;
+  std::int32_t begin[kMostSegments + 1];
+  std::int32_t rounded[kMostSegments], plain[kMostSegments];  ///< places
+};
+/// sums = sum of y[pair] over the row's pairs in a unit, ascending by expert, from zero, in float32. Where a row has none, what
+/// lay there stays.
 struct UnitSumsProblem {
   const float* y;               ///< [pairs, hidden]
   std::int64_t hidden;
-  std::int64_t rows, top_k;
+  std::int64_t top_k;
   const std::int32_t* ids;      ///< [rows, top_k]
   const std::int32_t* local_of; ///< [experts]
   const std::int32_t* pair_of;  ///< [rows, top_k]
   const SumUnit* units;
-  std::int64_t first_unit, last_unit;  ///< units [first, last)
-  Outputs sums;                 ///< [units, rows, hidden]
+  std::int64_t first_unit, last_unit;  ///< units [first, last): a chunk
+  RowSegments rows;
+  Outputs rounded;              ///< [.., hidden]
+  float* plain;                 ///< [.., hidden]
 };
 void sum_units(const UnitSumsProblem& problem, cudaStream_t stream);
 
-/// residual[r] += s, s = sum over the units that row r has pairs in, ascending by the unit's first expert, of sums[u, r], in
-/// float32. unit_of [experts]: the unit of all ranks' experts, ascending with the expert.
+/// What an expert's unit is to the row that chose it.
+struct SumTerm {
+  std::int32_t order;           ///< terms are added ascending by it; experts of one unit have the same
+  std::int32_t index;           ///< of the unit, among the rounded or the plain ones of all ranks
+  std::int32_t group;           ///< -1: a rounded unit; else plain: the terms of a group are summed from zero, rounded, then added
+};
+/// residual[r] += the sum from zero, in float32, of the terms of row r's experts.
 struct CombineProblem {
-  Inputs sums;                  ///< [units of all ranks, rows.most, hidden]
+  Inputs rounded;               ///< [rounded units of all ranks, rows.most, hidden]
+  const float* plain;           ///< [plain units of all ranks, rows.most, hidden]
   std::int64_t hidden, top_k;
   Count rows;                   ///< this rank's own
   const std::int32_t* ids;      ///< [rows, top_k]
-  const std::int32_t* unit_of;  ///< [experts]
+  const SumTerm* terms;         ///< [experts]
   float* residual;              ///< [rows, hidden]
 };
 void combine_units(const CombineProblem& problem, cudaStream_t stream);
