@@ -44,6 +44,29 @@ inline void vote(Lane* const* lanes, unsigned mask) {
   }
 }
 
+template <class Choose>
+void reduce(Lane* const* lanes, unsigned mask, const Choose& choose) {
+  std::uint64_t all = 0;
+  bool begun = false;
+  for (int i = 0; i < 32; ++i) {
+    if ((mask >> i & 1U) != 0) {
+      all = begun ? choose(all, lanes[i]->value) : lanes[i]->value;
+      begun = true;
+    }
+  }
+  for (int i = 0; i < 32; ++i) {
+    if ((mask >> i & 1U) != 0) {
+      lanes[i]->value = all;
+    }
+  }
+}
+inline void reduce_max(Lane* const* lanes, unsigned mask) {
+  reduce(lanes, mask, [](std::uint64_t a, std::uint64_t b) { return std::max(a, b); });
+}
+inline void reduce_min(Lane* const* lanes, unsigned mask) {
+  reduce(lanes, mask, [](std::uint64_t a, std::uint64_t b) { return std::min(a, b); });
+}
+
 inline int lane() { return static_cast<int>(threadIdx.x % 32); }
 
 template <class T>
@@ -97,6 +120,17 @@ T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32, UNMASK_H
 inline unsigned __ballot_sync(unsigned mask, int yes, UNMASK_HERE) { return simulator::voted(mask, yes != 0, "__ballot_sync", where); }
 inline int __any_sync(unsigned mask, int yes, UNMASK_HERE) { return simulator::voted(mask, yes != 0, "__any_sync", where) != 0; }
 inline int __all_sync(unsigned mask, int yes, UNMASK_HERE) { return simulator::voted(mask, yes == 0, "__all_sync", where) == 0; }
+
+inline unsigned __reduce_max_sync(unsigned mask, unsigned value, UNMASK_HERE) {
+  simulator::Lane mine{value, 0};
+  simulator::meet<simulator::Lane, simulator::reduce_max>(mask, mine, "__reduce_max_sync", where);
+  return static_cast<unsigned>(mine.value);
+}
+inline unsigned __reduce_min_sync(unsigned mask, unsigned value, UNMASK_HERE) {
+  simulator::Lane mine{value, 0};
+  simulator::meet<simulator::Lane, simulator::reduce_min>(mask, mine, "__reduce_min_sync", where);
+  return static_cast<unsigned>(mine.value);
+}
 
 #undef UNMASK_HERE
 
@@ -153,6 +187,12 @@ T atomicMax(T* to, T value) {
   while (seen < value && !__atomic_compare_exchange_n(to, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return seen;
+}
+
+template <class T>
+T atomicOr(T* to, T value) {
+  static_assert(std::is_integral_v<T>);
+  return __atomic_fetch_or(to, value, __ATOMIC_RELAXED);
 }
 
 template <class A, class B>
