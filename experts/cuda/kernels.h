@@ -307,12 +307,14 @@ struct ExpectationProblem {
   std::int64_t logits_stride;
   Count rows;
   std::int64_t first, count;    ///< first: a multiple of kExpectationTokens
-  const bfloat16* embedding;    ///< [vocab, hidden]
+  const bfloat16* embedding;    ///< [vocab, hidden], from token 0 on
   std::int64_t hidden;
   float* tops;                  ///< [rows] running: largest logit, and
   float* totals;                ///< sum of exp(logit - top); first 0: nothing yet
   float* sums;                  ///< [rows, hidden]: sum of exp(logit - top) * embedding
+  float* workspace;             ///< [expectation_workspace()]
 };
+std::int64_t expectation_workspace(std::int64_t most_rows, std::int64_t count, std::int64_t hidden);
 void add_expectation(const ExpectationProblem& problem, cudaStream_t stream);
 
 }  // namespace unmask::experts::cuda
