@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experts/cuda/dense_products.h"
 
-#include "base/error.h"
+#include <algorithm>
+
+#include "base/format.h"
 #include "experts/cuda/product_check.h"
 
 namespace unmask::experts::cuda {
@@ -32,8 +34,6 @@ void DenseProducts::start() {
 bool DenseProducts::prepare(const Plan& plan, cudaStream_t stream) {
   const auto known = pinned_.find(plan.shape);
   if (known != pinned_.end()) {
-    UNMASK_CHECK(!known->second || plan.most_rows <= known->second->most_rows, "most rows {}, tested for {}", plan.most_rows,
-                 known->second->most_rows);
     return known->second.has_value();
   }
   start();
@@ -90,15 +90,13 @@ void DenseProducts::multiply(const DenseProblem& p, cudaStream_t stream) {
     cuda::multiply(p, stream);
     return;
   }
-  if (p.rows.most == 0) {
-    return;
-  }
   const Pinned& pinned = *found->second;
-  UNMASK_CHECK(p.rows.most <= pinned.most_rows, "{} rows, prepared for {}", p.rows.most, pinned.most_rows);
-  pinned.product.run(handle_.get(), pinned.algorithm,
-                     {.x = static_cast<const bfloat16*>(p.x.data), .w = p.w, .rows = p.rows.most, .y = p.y, .workspace = workspace_.data(),
-                      .workspace_bytes = workspace_.bytes()},
-                     stream);
+  for (std::int64_t begin = 0; begin < p.rows.most; begin += pinned.most_rows) {
+    pinned.product.run(handle_.get(), pinned.algorithm,
+                       {.x = static_cast<const bfloat16*>(p.x.data) + begin * p.k, .w = p.w, .rows = std::min(pinned.most_rows, p.rows.most - begin),
+                        .y = p.y + begin * p.y_stride, .workspace = workspace_.data(), .workspace_bytes = workspace_.bytes()},
+                       stream);
+  }
 }
 
 }  // namespace unmask::experts::cuda

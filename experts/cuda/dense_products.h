@@ -20,7 +20,7 @@ class DenseProducts {
   struct Plan {
     ProductShape shape;
     const bfloat16* w;            ///< weights of this shape, for the self-test
-    std::int64_t most_rows;       ///< of any product of this shape to come
+    std::int64_t most_rows;       ///< that a call of the library takes: products of more take several
   };
   /// Looks for an algorithm, tests it on the device, and waits. Before the first product of the shape; not under capture. Pinned
   /// for good: a later call for the same shape only says what was found. True: the library computes products of this shape.

@@ -82,7 +82,8 @@ class DeviceValues {
   Array<bfloat16> halves_;
 };
 
-/// A sum of k products and what it may be off by, in float32 and in any order: (k + 1) half units of the sum of their sizes.
+/// A sum of k products and what it may be off by, in float32 and in any order: k + 1 units of the sum of their sizes (tensor cores may
+/// cut off where others round).
 struct ExactSum {
   double value = 0;
   double size = 0;
@@ -91,7 +92,7 @@ struct ExactSum {
     value += product;
     size += std::abs(product);
   }
-  double bound(std::int64_t k) const { return static_cast<double>(k + 1) * std::ldexp(1.0, -24) * size + 1e-30; }
+  double bound(std::int64_t k) const { return static_cast<double>(k + 1) * std::ldexp(1.0, -23) * size + 1e-30; }
 };
 
 inline ExactSum exact_product(const float* x, const float* w, std::int64_t k) {
