@@ -258,6 +258,7 @@ void Block::check_shared_memory() const {
 void run(const Launch& launch, const std::function<void()>& thread) {
   static std::atomic<unsigned> launches = 0;
   const bool backwards = launches++ % 2 != 0;
+  ++launch_of_thread;
   if (launch.threads == 0 || launch.threads > kMostThreads || launch.shared_bytes > kMostSharedBytes || launch.blocks.y > 65535 ||
       launch.blocks.z > 65535) {
     throw Fault(unmask::format("{}: a grid of {} x {} x {} blocks with {} threads and {} bytes of shared memory", launch.kernel,

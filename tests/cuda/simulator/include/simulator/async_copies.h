@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "simulator/block.h"
-#include "simulator/control.h"
 #include "simulator/types.h"
 
 namespace simulator {
@@ -32,11 +31,11 @@ struct AsyncCopies {
 inline AsyncCopies& async_copies() {
   static thread_local std::vector<AsyncCopies> all(1024);
   AsyncCopies& mine = all[threadIdx.x];
-  const bool same = mine.launch == num_launches() && mine.block.x == blockIdx.x && mine.block.y == blockIdx.y && mine.block.z == blockIdx.z;
+  const bool same = mine.launch == launch_of_thread && mine.block.x == blockIdx.x && mine.block.y == blockIdx.y && mine.block.z == blockIdx.z;
   if (!same) {
     const bool left = !mine.begun.empty() || !mine.groups.empty();
     mine = {};
-    mine.launch = num_launches();
+    mine.launch = launch_of_thread;
     mine.block = blockIdx;
     if (left) {
       throw Fault("a thread of a block before ended without waiting for its asynchronous copies");

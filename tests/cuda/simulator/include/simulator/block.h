@@ -29,6 +29,9 @@ struct Launch {
 /// hangs on an order shows itself. Throws Fault.
 void run(const Launch& launch, const std::function<void()>& thread);
 
+/// Which launch this host thread runs, counted from the thread's first; others run theirs at the same time.
+inline constinit thread_local long long launch_of_thread = 0;
+
 /// The running block's dynamic shared memory, filled with 0xFF when the block began.
 std::byte* dynamic_shared_memory();
 
