@@ -21,6 +21,7 @@ struct StepSizes {
   std::int32_t wanted = 0;   ///< rows whose logits somebody asks for
   std::int32_t tasks = 0;    ///< of attention in all layers but the last
   std::int32_t wanted_tasks = 0;  ///< and in the last
+  std::int32_t joined = 0;   ///< rows that the head takes: one for the two of a guided position
 };
 
 /// A count in device memory, and what it never exceeds.
@@ -242,6 +243,24 @@ struct CombineProblem {
   float* residual;              ///< [rows, hidden]
 };
 void combine_units(const CombineProblem& problem, cudaStream_t stream);
+
+/// What of an exchange this rank's rows could not do without, added to what is there.
+struct Traffic {
+  unsigned long long rows = 0;      ///< (row, other rank that holds experts of it)
+  unsigned long long rounded = 0;   ///< (row, unit of another rank), rounded ones
+  unsigned long long plain = 0;     ///< and plain ones
+  unsigned long long pairs = 0;     ///< (row, expert of another rank)
+};
+struct TrafficProblem {
+  Count rows;
+  std::int64_t top_k;
+  const std::int32_t* ids;      ///< [rows, top_k]
+  const std::int32_t* owner;    ///< [experts]: rank
+  std::int32_t rank;            ///< this one
+  const SumTerm* terms;         ///< [experts]
+  Traffic* traffic;
+};
+void count_traffic(const TrafficProblem& problem, cudaStream_t stream);
 
 /// y[r, n] (+)= sum over k of x[r, k] * w[n, k]: the products of the parity mode, and where cuBLASLt does not keep the promise.
 struct DenseProblem {

@@ -11,7 +11,7 @@ namespace {
 constexpr unsigned kAllLanes = 0xffffffffU;
 constexpr std::int64_t kColumns = 4;  // of a thread at a time: as many reads under way
 
-__device__ unsigned lane() { return threadIdx.x % kWarp; }
+__device__ int lane() { return static_cast<int>(threadIdx.x % kWarp); }
 
 __device__ float load(Inputs from, std::int64_t at) {
   return from.precision == Precision::kFloat32 ? static_cast<const float*>(from.data)[at]
@@ -63,7 +63,7 @@ __global__ void sum_units_kernel(const UnitSumsProblem problem) {
   const std::int64_t step = std::int64_t{blockDim.x} * kColumns;
   for (std::int64_t base = 0; base < problem.hidden; base += step) {
     float sums[kColumns] = {};
-    for (unsigned j = 0; j < problem.top_k; ++j) {
+    for (int j = 0; j < problem.top_k; ++j) {
       const std::int64_t from = __shfl_sync(kAllLanes, pair, j);
       if (from >= 0) {
 #pragma unroll
@@ -90,19 +90,19 @@ __device__ int order_terms(const CombineProblem& problem, std::int64_t row, SumT
     term = problem.terms[problem.ids[row * problem.top_k + lane()]];
   }
   bool is_first = lane() < problem.top_k;  // of those of its unit
-  for (unsigned j = 0; j < problem.top_k; ++j) {
+  for (int j = 0; j < problem.top_k; ++j) {
     const std::int32_t other = __shfl_sync(kAllLanes, term.order, j);
     is_first = is_first && !(j < lane() && other == term.order);
   }
   const unsigned firsts = __ballot_sync(kAllLanes, is_first);
-  unsigned place = 0;
-  for (unsigned j = 0; j < problem.top_k; ++j) {
+  int place = 0;
+  for (int j = 0; j < problem.top_k; ++j) {
     const std::int32_t other = __shfl_sync(kAllLanes, term.order, j);
-    place += (firsts >> j & 1U) != 0 && other < term.order ? 1U : 0U;
+    place += (firsts >> j & 1U) != 0 && other < term.order ? 1 : 0;
   }
-  unsigned source = 0;  // of lane s: where the s-th term is
-  for (unsigned j = 0; j < problem.top_k; ++j) {
-    const unsigned at = __shfl_sync(kAllLanes, place, j);
+  int source = 0;  // of lane s: where the s-th term is
+  for (int j = 0; j < problem.top_k; ++j) {
+    const int at = __shfl_sync(kAllLanes, place, j);
     source = (firsts >> j & 1U) != 0 && at == lane() ? j : source;
   }
   const std::int32_t index = __shfl_sync(kAllLanes, term.index, source);
@@ -156,6 +156,35 @@ __global__ void combine_units_kernel(const CombineProblem problem) {
   }
 }
 
+/// A thread for each row.
+__global__ void count_traffic_kernel(const TrafficProblem problem) {
+  const std::int64_t row = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  unsigned counts[4] = {};  // rows, rounded, plain, pairs
+  for (std::int64_t j = 0; j < problem.top_k && row < *problem.rows.real; ++j) {
+    const std::int32_t* ids = problem.ids + row * problem.top_k;
+    const std::int32_t owner = problem.owner[ids[j]];
+    const SumTerm term = problem.terms[ids[j]];
+    bool is_new_rank = owner != problem.rank, is_new_unit = is_new_rank;
+    counts[3] += is_new_rank ? 1U : 0U;
+    for (std::int64_t i = 0; i < j; ++i) {
+      is_new_rank = is_new_rank && problem.owner[ids[i]] != owner;
+      is_new_unit = is_new_unit && problem.terms[ids[i]].order != term.order;
+    }
+    counts[0] += is_new_rank ? 1U : 0U;
+    counts[term.group < 0 ? 1 : 2] += is_new_unit ? 1U : 0U;
+  }
+  unsigned long long* totals[] = {&problem.traffic->rows, &problem.traffic->rounded, &problem.traffic->plain, &problem.traffic->pairs};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    for (int bits = kWarp / 2; bits > 0; bits /= 2) {
+      counts[i] += __shfl_xor_sync(kAllLanes, counts[i], bits);
+    }
+    if (lane() == 0 && counts[i] > 0) {
+      atomicAdd(totals[i], static_cast<unsigned long long>(counts[i]));  // whole numbers: no order matters
+    }
+  }
+}
+
 /// As few warps as have columns to do, all of them in one go where a block may be so large.
 unsigned threads_for(std::int64_t columns) {
   const std::int64_t warps = (columns + kColumns * kWarp - 1) / (kColumns * kWarp);
@@ -172,6 +201,12 @@ void sum_units(const UnitSumsProblem& problem, cudaStream_t stream) {
 
 void combine_units(const CombineProblem& problem, cudaStream_t stream) {
   launch(combine_units_kernel, {.blocks = {static_cast<unsigned>(problem.rows.most), 1, 1}, .threads = threads_for(problem.hidden)},
+         stream, problem);
+}
+
+void count_traffic(const TrafficProblem& problem, cudaStream_t stream) {
+  constexpr unsigned kThreads = 128;
+  launch(count_traffic_kernel, {.blocks = {static_cast<unsigned>((problem.rows.most + kThreads - 1) / kThreads), 1, 1}, .threads = kThreads},
          stream, problem);
 }
 
