@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The experts' products. A block finds its tile by itself in the offsets, so that neither the host nor a list is waited for; blocks
-// past the last tile end at once.
+// past the last tile end at once. With many pairs there are two launches: experts of up to 64 pairs, whose weights are read once
+// by narrow tiles, and larger ones in wide tiles.
 #include "experts/cuda/float_products.cuh"
 #include "experts/cuda/launch.cuh"
 #include "experts/cuda/tile_products.cuh"
@@ -10,6 +11,7 @@ namespace unmask::experts::cuda {
 namespace {
 
 constexpr unsigned kAllLanes = 0xffffffffU;
+static_assert(NarrowTile::kRows == kLargeExpert);
 
 struct GroupedTile {
   int expert;
@@ -17,14 +19,15 @@ struct GroupedTile {
   int rows;  ///< 0: there is no such tile
 };
 
-/// Tile `index` of the experts [first, last), each of which has as many tiles as its pairs need. Every warp looks for itself.
-__device__ GroupedTile find_tile(const std::int32_t* offsets, int first, int last, int tile_rows, int index) {
+/// Tile `index` of the experts [first, last) of a size, each of which has as many tiles as its pairs need. Every warp looks for itself.
+__device__ GroupedTile find_tile(const std::int32_t* offsets, int first, int last, ExpertSize which, int tile_rows, int index) {
   const int lane = static_cast<int>(threadIdx.x % kWarp);
   for (int group = first; group < last; group += static_cast<int>(kWarp)) {
     const int expert = group + lane;
     const int begin = expert < last ? offsets[expert] : 0;
     const int count = expert < last ? offsets[expert + 1] - begin : 0;
-    const int tiles = (count + tile_rows - 1) / tile_rows;
+    const bool mine = which == ExpertSize::kAny || (which == ExpertSize::kLarge) == (count > kLargeExpert);
+    const int tiles = mine ? (count + tile_rows - 1) / tile_rows : 0;
     int up_to = tiles;  // of the group, mine included
     for (unsigned by = 1; by < kWarp; by *= 2) {
       const int other = __shfl_up_sync(kAllLanes, up_to, by);
@@ -33,7 +36,7 @@ __device__ GroupedTile find_tile(const std::int32_t* offsets, int first, int las
     const unsigned behind = __ballot_sync(kAllLanes, up_to > index);
     if (behind != 0) {
       const int holder = __ffs(static_cast<int>(behind)) - 1;
-      const int place = index - (up_to - tiles);  // among my expert's tiles
+      const int place = index - (up_to - tiles);  // among the lane's expert's tiles
       const int left = count - place * tile_rows;
       return {group + holder, __shfl_sync(kAllLanes, begin + place * tile_rows, holder),
               __shfl_sync(kAllLanes, left < tile_rows ? left : tile_rows, holder)};
@@ -43,11 +46,11 @@ __device__ GroupedTile find_tile(const std::int32_t* offsets, int first, int las
   return {0, 0, 0};
 }
 
-__device__ GroupedTile my_tile(const GroupedGateUpProblem& p, int rows) {
-  return find_tile(p.offsets, 0, static_cast<int>(p.num_local), rows, static_cast<int>(blockIdx.y));
+__device__ GroupedTile my_tile(const GroupedGateUpProblem& p, ExpertSize which, int rows) {
+  return find_tile(p.offsets, 0, static_cast<int>(p.num_local), which, rows, static_cast<int>(blockIdx.y));
 }
-__device__ GroupedTile my_tile(const GroupedDownProblem& p, int rows) {
-  return find_tile(p.offsets, static_cast<int>(p.first_expert), static_cast<int>(p.last_expert), rows, static_cast<int>(blockIdx.y));
+__device__ GroupedTile my_tile(const GroupedDownProblem& p, ExpertSize which, int rows) {
+  return find_tile(p.offsets, static_cast<int>(p.first_expert), static_cast<int>(p.last_expert), which, rows, static_cast<int>(blockIdx.y));
 }
 
 /// Row i of a tile of gate and up, in turn `block` outputs of each, from output `first` on; null past the last.
@@ -63,8 +66,8 @@ __device__ float silu_multiply(float gate, float up) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) gate_up_kernel(GroupedGateUpProblem p) {
-  const GroupedTile tile = my_tile(p, T::kRows);
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) gate_up_kernel(GroupedGateUpProblem p, ExpertSize which) {
+  const GroupedTile tile = my_tile(p, which, T::kRows);
   if (tile.rows == 0) {
     return;
   }
@@ -90,8 +93,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) gate_up_kernel(Groupe
 }
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) down_kernel(GroupedDownProblem p) {
-  const GroupedTile tile = my_tile(p, T::kRows);
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) down_kernel(GroupedDownProblem p, ExpertSize which) {
+  const GroupedTile tile = my_tile(p, which, T::kRows);
   if (tile.rows == 0) {
     return;
   }
@@ -112,7 +115,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) down_kernel(GroupedDo
 }
 
 __global__ void __launch_bounds__(kFloatThreads) gate_up_float_kernel(GroupedGateUpProblem p) {
-  const GroupedTile tile = my_tile(p, kFloatTile);
+  const GroupedTile tile = my_tile(p, ExpertSize::kAny, kFloatTile);
   if (tile.rows == 0) {
     return;
   }
@@ -135,7 +138,7 @@ __global__ void __launch_bounds__(kFloatThreads) gate_up_float_kernel(GroupedGat
 }
 
 __global__ void __launch_bounds__(kFloatThreads) down_float_kernel(GroupedDownProblem p) {
-  const GroupedTile tile = my_tile(p, kFloatTile);
+  const GroupedTile tile = my_tile(p, ExpertSize::kAny, kFloatTile);
   if (tile.rows == 0) {
     return;
   }
@@ -155,44 +158,51 @@ __global__ void __launch_bounds__(kFloatThreads) down_float_kernel(GroupedDownPr
   }
 }
 
-dim3 grid_of(std::int64_t outputs, std::int64_t tile_outputs, std::int64_t most_pairs, std::int64_t experts, std::int64_t rows) {
-  return dim3(static_cast<unsigned>(tiles_of(outputs, tile_outputs)), static_cast<unsigned>(most_grouped_tiles(most_pairs, experts, rows)));
+dim3 grid_of(std::int64_t outputs, std::int64_t tile_outputs, std::int64_t tiles) {
+  return dim3(static_cast<unsigned>(tiles_of(outputs, tile_outputs)), static_cast<unsigned>(tiles));
 }
 
 template <class T>
-void launch_tiles(const GroupedGateUpProblem& p, cudaStream_t stream) {
-  launch(gate_up_kernel<T>, {grid_of(p.width, T::kOutputs / 2, p.most_pairs, p.num_local, T::kRows), T::kThreads, T::kSharedBytes}, stream, p);
+void launch_tiles(const GroupedGateUpProblem& p, ExpertSize which, cudaStream_t stream) {
+  const dim3 blocks = grid_of(p.width, T::kOutputs / 2, most_grouped_tiles(p.most_pairs, p.num_local, T::kRows, which));
+  launch(gate_up_kernel<T>, {blocks, T::kThreads, T::kSharedBytes}, stream, p, which);
 }
 template <class T>
-void launch_tiles(const GroupedDownProblem& p, cudaStream_t stream) {
-  const dim3 blocks = grid_of(p.hidden, T::kOutputs, p.most_pairs, p.last_expert - p.first_expert, T::kRows);
-  launch(down_kernel<T>, {blocks, T::kThreads, T::kSharedBytes}, stream, p);
+void launch_tiles(const GroupedDownProblem& p, ExpertSize which, cudaStream_t stream) {
+  const dim3 blocks = grid_of(p.hidden, T::kOutputs, most_grouped_tiles(p.most_pairs, p.last_expert - p.first_expert, T::kRows, which));
+  launch(down_kernel<T>, {blocks, T::kThreads, T::kSharedBytes}, stream, p, which);
+}
+
+void launch_floats(const GroupedGateUpProblem& p, cudaStream_t stream) {
+  launch(gate_up_float_kernel, {grid_of(p.width, kFloatTile / 2, most_grouped_tiles(p.most_pairs, p.num_local, kFloatTile)), kFloatThreads}, stream, p);
+}
+void launch_floats(const GroupedDownProblem& p, cudaStream_t stream) {
+  const std::int64_t tiles = most_grouped_tiles(p.most_pairs, p.last_expert - p.first_expert, kFloatTile);
+  launch(down_float_kernel, {grid_of(p.hidden, kFloatTile, tiles), kFloatThreads}, stream, p);
+}
+
+template <class Problem>
+void compute(const Problem& p, Precision precision, cudaStream_t stream) {
+  if (precision == Precision::kFloat32) {
+    launch_floats(p, stream);
+  } else if (divides_experts(p.most_pairs, p.num_local)) {
+    launch_tiles<NarrowTile>(p, ExpertSize::kSmall, stream);
+    launch_tiles<WideTile>(p, ExpertSize::kLarge, stream);
+  } else {
+    launch_tiles<NarrowTile>(p, ExpertSize::kAny, stream);
+  }
+}
+
+template <class Problem>
+void compute_by(TileSize tile, const Problem& p, cudaStream_t stream) {
+  tile == TileSize::kWide ? launch_tiles<WideTile>(p, ExpertSize::kAny, stream) : launch_tiles<NarrowTile>(p, ExpertSize::kAny, stream);
 }
 
 }  // namespace
 
-void grouped_gate_up(const GroupedGateUpProblem& problem, cudaStream_t stream) {
-  grouped_gate_up_by(choose_grouped_tile(problem.most_pairs, problem.num_local), problem, stream);
-}
-void grouped_down(const GroupedDownProblem& problem, cudaStream_t stream) {
-  grouped_down_by(choose_grouped_tile(problem.most_pairs, problem.num_local), problem, stream);
-}
-
-void grouped_gate_up_by(TileSize tile, const GroupedGateUpProblem& p, cudaStream_t stream) {
-  if (p.x.precision == Precision::kFloat32) {
-    launch(gate_up_float_kernel, {grid_of(p.width, kFloatTile / 2, p.most_pairs, p.num_local, kFloatTile), kFloatThreads}, stream, p);
-  } else {
-    tile == TileSize::kWide ? launch_tiles<WideTile>(p, stream) : launch_tiles<NarrowTile>(p, stream);
-  }
-}
-
-void grouped_down_by(TileSize tile, const GroupedDownProblem& p, cudaStream_t stream) {
-  if (p.h.precision == Precision::kFloat32) {
-    const dim3 blocks = grid_of(p.hidden, kFloatTile, p.most_pairs, p.last_expert - p.first_expert, kFloatTile);
-    launch(down_float_kernel, {blocks, kFloatThreads}, stream, p);
-  } else {
-    tile == TileSize::kWide ? launch_tiles<WideTile>(p, stream) : launch_tiles<NarrowTile>(p, stream);
-  }
-}
+void grouped_gate_up(const GroupedGateUpProblem& problem, cudaStream_t stream) { compute(problem, problem.x.precision, stream); }
+void grouped_down(const GroupedDownProblem& problem, cudaStream_t stream) { compute(problem, problem.h.precision, stream); }
+void grouped_gate_up_by(TileSize tile, const GroupedGateUpProblem& problem, cudaStream_t stream) { compute_by(tile, problem, stream); }
+void grouped_down_by(TileSize tile, const GroupedDownProblem& problem, cudaStream_t stream) { compute_by(tile, problem, stream); }
 
 }  // namespace unmask::experts::cuda

@@ -26,15 +26,23 @@ constexpr TileSize choose_dense_tile(std::int64_t most_rows, std::int64_t output
   return tiles_of(most_rows, 64) * tiles_of(outputs, 128) >= kBlocksWanted ? TileSize::kNarrow : TileSize::kFew;
 }
 
-/// Wide where an expert has more than 64 rows on the average; each expert's weights are then read once per 128 rows.
-constexpr TileSize choose_grouped_tile(std::int64_t most_pairs, std::int64_t num_experts) {
-  return num_experts > 0 && most_pairs / num_experts > 64 ? TileSize::kWide : TileSize::kNarrow;
-}
+/// Which experts a launch of a grouped product computes: the number of their pairs is known on the device alone.
+enum class ExpertSize {
+  kAny,
+  kSmall,  ///< at most kLargeExpert pairs: one narrow tile
+  kLarge,  ///< more: wide tiles
+};
+inline constexpr std::int64_t kLargeExpert = 64;
+
+/// Whether the large experts get a launch of their own, with wide tiles. With few pairs an expert that has more than 64 is rare, and
+/// a launch costs more than it brings. `most_pairs` may be far above the real number (with many ranks, all rows could come here).
+constexpr bool divides_experts(std::int64_t most_pairs, std::int64_t num_experts) { return num_experts > 0 && most_pairs / num_experts > 16; }
 
 /// Tiles of `rows` rows that pairs of so many experts can fall into at most: every expert that has any begins one of its own.
-constexpr std::int64_t most_grouped_tiles(std::int64_t most_pairs, std::int64_t num_experts, std::int64_t rows) {
-  const std::int64_t busy = most_pairs < num_experts ? most_pairs : num_experts;
-  return (most_pairs - busy) / rows + busy;
+constexpr std::int64_t most_grouped_tiles(std::int64_t most_pairs, std::int64_t num_experts, std::int64_t rows, ExpertSize which = ExpertSize::kAny) {
+  const std::int64_t could = which == ExpertSize::kLarge ? most_pairs / (kLargeExpert + 1) : most_pairs;
+  const std::int64_t busy = could < num_experts ? could : num_experts;
+  return which == ExpertSize::kSmall || busy == 0 ? busy : (most_pairs - busy) / rows + busy;
 }
 
 }  // namespace unmask::experts::cuda

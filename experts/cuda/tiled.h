@@ -8,7 +8,7 @@
 namespace unmask::experts::cuda {
 
 void multiply_by(TileSize tile, const DenseProblem& problem, cudaStream_t stream);
-/// kFew is taken as kNarrow.
+/// In bfloat16; all experts with the one tile, kFew is taken as kNarrow.
 void grouped_gate_up_by(TileSize tile, const GroupedGateUpProblem& problem, cudaStream_t stream);
 void grouped_down_by(TileSize tile, const GroupedDownProblem& problem, cudaStream_t stream);
 

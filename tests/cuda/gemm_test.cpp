@@ -146,12 +146,16 @@ TEST(Gemm, TilesAreChosenByShape) {
   EXPECT_EQ(choose_dense_tile(32, 16384), TileSize::kNarrow);
   EXPECT_EQ(choose_dense_tile(1024, 2048), TileSize::kNarrow);
   EXPECT_EQ(choose_dense_tile(8192, 2048), TileSize::kWide);
-  EXPECT_EQ(choose_grouped_tile(256, 64), TileSize::kNarrow);
-  EXPECT_EQ(choose_grouped_tile(8192, 64), TileSize::kWide);
+  EXPECT_FALSE(divides_experts(256, 64));
+  EXPECT_TRUE(divides_experts(8192, 64));
+  EXPECT_FALSE(divides_experts(0, 0));
   EXPECT_EQ(most_grouped_tiles(0, 64, 64), 0);
   EXPECT_EQ(most_grouped_tiles(1, 64, 64), 1);
   EXPECT_EQ(most_grouped_tiles(65, 1, 64), 2);
   EXPECT_EQ(most_grouped_tiles(256, 64, 64), 67);
+  EXPECT_EQ(most_grouped_tiles(256, 64, 64, ExpertSize::kSmall), 64);
+  EXPECT_EQ(most_grouped_tiles(64, 64, 128, ExpertSize::kLarge), 0);
+  EXPECT_EQ(most_grouped_tiles(195, 64, 128, ExpertSize::kLarge), 4);  // a bound: three are the most
 }
 
 }  // namespace

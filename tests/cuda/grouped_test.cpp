@@ -116,7 +116,7 @@ TEST(Grouped, MatchesTheExactProducts) {
   many[3] = 0;
   many[33] = 40;
   const Case cases[] = {{64, 64, {0, 0, 0}, 3}, {64, 64, {0, 1, 0, 2}, 0},    {72, 40, {5, 0, 67, 3}, 9}, {72, 72, {130}, 1},
-                        {200, 8, {0, 129, 0}, 0}, {8, 24, many, 2}, {64, 136, {64, 65, 0, 1}, 40}};
+                        {200, 8, {0, 129, 0}, 0}, {8, 24, many, 2}, {64, 136, {64, 65, 0, 1, 129, 63}, 40}};
   for (const Case& c : cases) {
     for (const Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
       SCOPED_TRACE(testing::Message() << "hidden " << c.hidden << " width " << c.width << " experts " << c.counts.size()
@@ -128,6 +128,9 @@ TEST(Grouped, MatchesTheExactProducts) {
       experts.expect_down(h, y);
       EXPECT_EQ(experts.run_down(h, nullptr, 2), y) << "in chunks";
       for (const TileSize& tile : kTiles) {
+        if (precision == Precision::kFloat32) {
+          break;  // which has one tile
+        }
         EXPECT_EQ(experts.run_gate_up(&tile), h);
         EXPECT_EQ(experts.run_down(h, &tile, experts.num_experts()), y);
       }
@@ -149,10 +152,10 @@ TEST(Grouped, APairsBitsAreItsOwn) {
       const std::int32_t mine = among.offsets[1] + count / 2;
       among.pair_rows[static_cast<std::size_t>(mine)] = 0;
       among.weights[static_cast<std::size_t>(mine)] = alone.weights[0];
-      const TileSize& tile = kTiles[count % 2];
-      const std::vector<float> all_h = among.run_gate_up(&tile);
+      const TileSize* tile = precision == Precision::kFloat32 ? nullptr : &kTiles[count % 2];
+      const std::vector<float> all_h = among.run_gate_up(tile);
       EXPECT_EQ(std::vector<float>(all_h.begin() + mine * 48, all_h.begin() + (mine + 1) * 48), h) << count << " pairs";
-      const std::vector<float> all_y = among.run_down(all_h, &tile, 4);
+      const std::vector<float> all_y = among.run_down(all_h, tile, 4);
       EXPECT_EQ(std::vector<float>(all_y.begin() + mine * 72, all_y.begin() + (mine + 1) * 72), y) << count << " pairs";
     }
   }
