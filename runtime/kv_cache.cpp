@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <new>
+#include <utility>
 
 #include "base/checked_math.h"
 
@@ -15,8 +15,8 @@ std::int64_t values_per_position(const ModelConfig& config) { return config.num_
 
 }  // namespace
 
-KvPool::KvPool(const ModelConfig& config, experts::Precision precision, std::uint64_t budget_bytes)
-    : config_(config), precision_(precision), budget_bytes_(budget_bytes) {}
+KvPool::KvPool(const ModelConfig& config, experts::Precision precision, std::uint64_t budget_bytes, MakeKvMemory make)
+    : config_(config), precision_(precision), budget_bytes_(budget_bytes), make_(std::move(make)) {}
 
 std::uint64_t KvPool::bytes_for(std::int64_t length) const {
   const std::uint64_t value_bytes = precision_ == experts::Precision::kBfloat16 ? sizeof(bfloat16) : sizeof(float);
@@ -30,21 +30,19 @@ std::unique_ptr<KvStore> KvPool::take(std::int64_t length) {
   if (bytes > budget_bytes_ - used_bytes_) {
     return nullptr;
   }
-  try {
-    std::unique_ptr<KvStore> store(new KvStore(*this, length));
-    used_bytes_ += bytes;
-    peak_bytes_ = std::max(peak_bytes_, used_bytes_);
-    return store;
-  } catch (const std::bad_alloc&) {
+  std::unique_ptr<KvMemory> memory = make_({.precision = precision_, .num_heads = config_.num_layers * config_.num_kv_heads,
+                                            .length = length, .head_dim = config_.head_dim});
+  if (memory == nullptr) {
     return nullptr;
   }
+  std::unique_ptr<KvStore> store(new KvStore(*this, length, std::move(memory)));
+  used_bytes_ += bytes;
+  peak_bytes_ = std::max(peak_bytes_, used_bytes_);
+  return store;
 }
 
-KvStore::KvStore(KvPool& pool, std::int64_t length)
-    : pool_(pool),
-      length_(length),
-      all_({.precision = pool.precision_, .num_heads = pool.config_.num_layers * pool.config_.num_kv_heads, .length = length,
-            .head_dim = pool.config_.head_dim}) {}
+KvStore::KvStore(KvPool& pool, std::int64_t length, std::unique_ptr<KvMemory> memory)
+    : pool_(pool), length_(length), memory_(std::move(memory)) {}
 
 KvStore::~KvStore() { pool_.used_bytes_ -= pool_.bytes_for(length_); }
 

@@ -109,7 +109,7 @@ __device__ void softmax(float* scores, std::int64_t count) {
   }
   total = warp_sum(total);
   for (std::int64_t e = lane_of_warp(); e < count; e += kWarp) {
-    scores[e] = scores[e] / total;
+    scores[e] = fabsf(scores[e] / total);  // what is not a number has no sign either: signs say what is chosen
   }
 }
 

@@ -20,7 +20,8 @@ class NetworkBench {
   bench::Record measure(std::string_view name, Part part, std::int64_t tokens);
 
   int num_threads() const { return model_.num_threads(); }
-  std::string kernel() const { return std::string(model_.kernels().name); }
+  /// The device, where that is not the processor.
+  std::string kernel() const { return std::string(is_on_device() ? model_.device() : model_.kernels().name); }
 
  private:
   /// One rank's pass: a window at the end of what is stored, or all positions.
@@ -29,6 +30,7 @@ class NetworkBench {
     std::unique_ptr<runtime::KvStore> store;
     std::int64_t num_keys = 0;
   };
+  bool is_on_device() const { return model_.device() != "cpu"; }
   Pass make_pass(std::int64_t tokens);
   void run(const Pass& pass, Part part);
   std::vector<Need> needs_of(const Pass& pass, Part part) const;

@@ -246,6 +246,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "pin", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "auto", .choices = "auto|off",
      .help = "auto: each thread runs on a core of its own, inside the binding that the rank inherited, where there is one for each thread of "
              "the host's ranks; off: where the system puts it"},
+    {.name = "device", .group = OptionGroup::kMachine, .commands = kComputes, .value = "cpu|auto|cuda", .fallback = "auto",
+     .help = "what runs the network: this processor, or a GPU for each rank in a build with CUDA (docs/gpu.md); auto: a GPU where this "
+             "program has been proven on one, see 'unmask info'"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",
      .help = "kernel family, see 'unmask info'; auto: the best that every rank has"},
     {.name = "transport", .group = OptionGroup::kMachine, .commands = kComputes, .value = "mpi|threads:N", .fallback = "mpi",
