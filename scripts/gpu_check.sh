@@ -30,6 +30,7 @@ step() {
 step info "$unmask" info
 grep -A8 '^gpu' "$out/info.log"
 step kernels "$build/bin/cuda_device_tests" --gtest_brief=1
+step ranks "$build/bin/cuda_rank_tests" --gtest_brief=1
 for folder in plain wide uneven; do
   step "golden_$folder" "$unmask" check --device cuda --dtype f32 --model "tests/data/$folder"
   step "golden_${folder}_2" "$unmask" check --device cuda --dtype f32 --transport threads:2 --model "tests/data/$folder"

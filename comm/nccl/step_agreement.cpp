@@ -2,6 +2,7 @@
 #include "comm/nccl/step_agreement.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/error.h"
 #include "comm/flight.h"
@@ -15,7 +16,8 @@ constexpr std::int64_t kEvenClass = 256;                   // largest that is gi
 
 struct Word {
   std::uint64_t step = 0;
-  std::int64_t rows = 0, wanted = 0;
+  std::int64_t rows = 0, wanted = 0, sequences = 0;
+  std::uint64_t is_guided = 0;
   std::uint64_t votes = 0;
 };
 
@@ -36,7 +38,7 @@ std::vector<std::int64_t> classes_of(const std::vector<StepRows>& ranks, std::in
 AgreedStep StepAgreement::agree(Vote vote, const StepRows& mine) {
   PointToPoint& wires = comm_.wires();
   const JobView& job = wires.job();
-  const Word word{.step = ++step_, .rows = mine.rows, .wanted = mine.wanted, .votes = static_cast<std::uint64_t>(vote)};
+  const Word word{.step = ++step_, .rows = mine.rows, .wanted = mine.wanted, .sequences = mine.sequences, .is_guided = mine.is_guided ? 1U : 0U, .votes = static_cast<std::uint64_t>(vote)};
   std::vector<Word> words(size(job.num_ranks()));
   words[job.rank.at()] = word;
   Flight flight(wires, "agree on a step");
@@ -49,11 +51,12 @@ AgreedStep StepAgreement::agree(Vote vote, const StepRows& mine) {
     const Word& said = words[rank.at()];
     require(said.step == step_, ExitCode::kPeerLost, "rank {} (host {}) is in step {}, this rank in {}: out of step", rank,
             job.hosts[rank.at()], said.step, step_);
-    require(said.rows >= 0 && said.rows <= kMostRows && said.wanted >= 0 && said.wanted <= said.rows, ExitCode::kPeerLost,
-            "rank {} (host {}) announces {} rows and {} wanted ones of at most {}: its memory or the wire is bad", rank,
-            job.hosts[rank.at()], said.rows, said.wanted, kMostRows);
+    require(said.rows >= 0 && said.rows <= kMostRows && said.wanted >= 0 && said.wanted <= said.rows && said.sequences >= 0 &&
+                said.sequences <= said.rows, ExitCode::kPeerLost,
+            "rank {} (host {}) announces {} rows of at most {}, {} wanted ones and {} sequences: its memory or the wire is bad", rank,
+            job.hosts[rank.at()], said.rows, kMostRows, said.wanted, said.sequences);
     agreed.votes = agreed.votes | Vote(static_cast<std::uint32_t>(said.votes));
-    agreed.ranks.push_back({said.rows, said.wanted});
+    agreed.ranks.push_back({.rows = said.rows, .wanted = said.wanted, .sequences = said.sequences, .is_guided = said.is_guided != 0});
   }
   return agreed;
 }
@@ -64,7 +67,13 @@ std::int64_t size_class(std::int64_t rows) {
 }
 
 StepShape shape_of(const AgreedStep& step) {
-  return {.rows = classes_of(step.ranks, &StepRows::rows), .wanted = classes_of(step.ranks, &StepRows::wanted)};
+  std::int64_t sequences = 1;
+  for (const StepRows& rank : step.ranks) {
+    sequences = std::max(sequences, rank.sequences);
+  }
+  return {.rows = classes_of(step.ranks, &StepRows::rows), .wanted = classes_of(step.ranks, &StepRows::wanted),
+          .sequences = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(sequences))),
+          .is_guided = std::ranges::any_of(step.ranks, &StepRows::is_guided)};
 }
 
 }  // namespace unmask::comm

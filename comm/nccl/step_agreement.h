@@ -13,6 +13,8 @@ namespace unmask::comm {
 struct StepRows {
   std::int64_t rows = 0;
   std::int64_t wanted = 0;  ///< of them: rows that the last layer still computes
+  std::int64_t sequences = 0;
+  bool is_guided = false;   ///< whether pairs of rows are joined in front of the head
   bool operator==(const StepRows&) const = default;
 };
 
@@ -45,6 +47,8 @@ std::int64_t size_class(std::int64_t rows);
 /// For how many rows of each rank a step is made; a captured step serves all steps of its shape. The same on every rank.
 struct StepShape {
   std::vector<std::int64_t> rows, wanted;  ///< by rank
+  std::int64_t sequences = 0;              ///< of any rank, a power of two
+  bool is_guided = false;                  ///< on any rank
   bool operator==(const StepShape&) const = default;
 };
 /// Where no rank has many rows, all are given room for the most that any has: that costs little, and there are as few shapes as

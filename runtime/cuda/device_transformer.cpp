@@ -75,7 +75,8 @@ DeviceTransformer::~DeviceTransformer() { static_cast<void>(cudaStreamSynchroniz
 void DeviceTransformer::begin(const StepBatch& batch, comm::Vote vote) {
   const experts::cuda::Range range("agree, send tables");
   batch_ = &batch;
-  step_ = agreement_.agree(vote, {.rows = batch.num_rows(), .wanted = static_cast<std::int64_t>(batch.wanted.size())});
+  step_ = agreement_.agree(vote, {.rows = batch.num_rows(), .wanted = std::ssize(batch.wanted), .sequences = std::ssize(batch.sequences),
+                                 .is_guided = !batch.guided.empty()});
   if (!has(step_.votes, comm::Vote::kWork)) {
     return;
   }
@@ -86,12 +87,12 @@ void DeviceTransformer::begin(const StepBatch& batch, comm::Vote vote) {
   const comm::StepShape shape = comm::shape_of(step_);
   const std::size_t rank = job_.comm.rank().at();
   bool moved = moe_.begin_step(shape);
-  moved = tables_.begin(batch, shape.rows[rank], shape.wanted[rank]) || moved;
+  moved = tables_.begin(shape, rank) || moved;
   moved = grow(shape.rows[rank], shape.wanted[rank]) || moved;
   if (moved) {
     graphs_.forget();
   }
-  graphs_.begin({.shape = shape, .room = tables_.room(), .is_guided = tables_.is_guided()});
+  graphs_.begin(shape);
   tables_.send(batch, own_.data(), stream_.get());
 }
 

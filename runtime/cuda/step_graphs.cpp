@@ -45,15 +45,15 @@ StepGraphs::StepGraphs(comm::DeviceLinks& links, cudaStream_t stream, Trace* tra
     : links_(links), stream_(stream), trace_(trace), begin_(make_event(Timing::kOn)), end_(make_event(Timing::kOn)),
       last_end_(make_event(Timing::kOn)) {}
 
-void StepGraphs::begin(StepKind kind) {
-  const auto found = std::ranges::find(captured_, kind, &Captured::kind);
+void StepGraphs::begin(const comm::StepShape& shape) {
+  const auto found = std::ranges::find(captured_, shape, &Captured::shape);
   if (found != captured_.end()) {
     current_ = static_cast<std::size_t>(found - captured_.begin());
   } else {
-    if (captured_.size() == kMostKinds) {
+    if (captured_.size() == kMostShapes) {
       captured_.erase(std::ranges::min_element(captured_, {}, &Captured::uses));
     }
-    captured_.push_back({.kind = std::move(kind), .uses = 0, .graph = {}});
+    captured_.push_back({.shape = shape, .uses = 0, .graph = {}});
     current_ = captured_.size() - 1;
   }
   queued_since_ = Trace::Clock::now();

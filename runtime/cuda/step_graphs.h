@@ -9,21 +9,12 @@
 #include "comm/nccl/device_links.h"
 #include "comm/nccl/step_agreement.h"
 #include "experts/cuda/device.h"
-#include "runtime/cuda/step_tables.h"
 #include "runtime/device_backend.h"
 
 namespace unmask::runtime::cuda {
 
-/// What must be the same for a captured step to serve another one.
-struct StepKind {
-  comm::StepShape shape;
-  StepRoom room;
-  bool is_guided = false;
-  bool operator==(const StepKind&) const = default;
-};
-
-/// Steps as graphs: the first step of a kind is queued as it is, the second one captured, all later ones replayed. Where the links
-/// cannot be captured, every step is queued. Between steps it measures how long the device had nothing to do.
+/// Steps as graphs: the first step of a shape is queued as it is, the second one captured, all later ones replayed. All ranks do the same, since
+/// they agree on shapes. Where the links cannot be captured, every step is queued. Between steps it measures how long the device had nothing to do.
 class StepGraphs {
  public:
   /// links must outlive it; trace may be null.
@@ -32,7 +23,7 @@ class StepGraphs {
   /// Memory has moved: nothing captured is of use any more. All that was queued must be done.
   void forget() { captured_.clear(); }
   /// A step begins; what it sends is queued behind this.
-  void begin(StepKind kind);
+  void begin(const comm::StepShape& shape);
   /// Queues what `pass` queues on the stream.
   void run(const std::function<void()>& pass);
   /// The step's results are on the host.
@@ -44,11 +35,11 @@ class StepGraphs {
 
  private:
   struct Captured {
-    StepKind kind;
+    comm::StepShape shape;
     std::int64_t uses = 0;
     experts::cuda::GraphExec graph;  ///< none yet
   };
-  static constexpr std::size_t kMostKinds = 64;  // each holds some MB of the device; the least used goes
+  static constexpr std::size_t kMostShapes = 64;  // each holds some MB of the device; the least used goes
   void capture(Captured& captured, const std::function<void()>& pass);
 
   comm::DeviceLinks& links_;

@@ -57,14 +57,13 @@ StepTables::Arrays StepTables::lay_out(const StepRoom& room, std::byte* base, st
   return a;
 }
 
-bool StepTables::begin(const StepBatch& batch, std::int64_t most_rows, std::int64_t most_wanted) {
-  const auto sequences = std::ssize(batch.sequences);
-  const std::int64_t tasks = room_for(sequences + most_rows / kAttentionRows);
-  const std::int64_t wanted_tasks = room_for(sequences + most_wanted / kAttentionRows);
-  const StepRoom room{.rows = most_rows, .wanted = most_wanted, .tasks = tasks, .wanted_tasks = wanted_tasks, .sequences = room_for(sequences)};
-  bool moved = prepare_rope(batch);
-  moved = added_.grow(room_for(std::ssize(batch.added)) * config_.hidden) || moved;
-  is_guided_ = !batch.guided.empty();
+bool StepTables::begin(const comm::StepShape& shape, std::size_t rank) {
+  const std::int64_t rows = shape.rows[rank], wanted = shape.wanted[rank];
+  const StepRoom room{.rows = rows, .wanted = wanted, .tasks = room_for(shape.sequences + rows / kAttentionRows),
+                      .wanted_tasks = room_for(shape.sequences + wanted / kAttentionRows), .sequences = shape.sequences};
+  bool moved = prepare_rope();
+  moved = added_.grow(wanted * config_.hidden) || moved;
+  is_guided_ = shape.is_guided;
   if (!(room == room_) || device_.sizes == nullptr) {
     room_ = room;
     lay_out(room_, nullptr, bytes_);
@@ -76,25 +75,20 @@ bool StepTables::begin(const StepBatch& batch, std::int64_t most_rows, std::int6
   return moved;
 }
 
-/// The same angles as the processor's, sent once for all positions that a model has up to the longest sequence so far.
-bool StepTables::prepare_rope(const StepBatch& batch) {
-  std::int64_t longest = 1;
-  for (const auto& sequence : batch.sequences) {
-    longest = std::max(longest, sequence.first_position + sequence.num_rows);
-  }
-  if (longest <= num_positions_) {
+/// The same angles as the processor's, sent once for all positions that the model has.
+bool StepTables::prepare_rope() {
+  if (cos_.capacity() > 0) {
     return false;
   }
-  num_positions_ = std::max(longest, std::min(config_.max_positions, std::int64_t{4096}));
   Rope rope(config_.rope_theta, config_.head_dim);
-  rope.prepare(num_positions_);
-  const std::int64_t values = num_positions_ * (config_.head_dim / 2);
-  const bool moved = cos_.grow(values);
+  rope.prepare(config_.max_positions);
+  const std::int64_t values = config_.max_positions * (config_.head_dim / 2);
+  cos_.grow(values);
   sin_.grow(values);
   const auto bytes = static_cast<std::size_t>(values) * sizeof(float);
   experts::cuda::check(cudaMemcpy(cos_.data(), rope.cos(), bytes, cudaMemcpyDefault), "cudaMemcpy of angles");
   experts::cuda::check(cudaMemcpy(sin_.data(), rope.sin(), bytes, cudaMemcpyDefault), "cudaMemcpy of angles");
-  return moved;
+  return true;
 }
 
 void StepTables::send(const StepBatch& batch, void* own, cudaStream_t stream) {

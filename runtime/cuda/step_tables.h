@@ -26,8 +26,9 @@ class StepTables {
  public:
   StepTables(const ModelConfig& config, experts::Precision precision) : config_(config), precision_(precision) {}
 
-  /// Makes room for the batch; true if memory moved. `shape`: room for rows and wanted rows.
-  bool begin(const StepBatch& batch, std::int64_t most_rows, std::int64_t most_wanted);
+  /// Makes room for a step of the shape on this rank; true if memory moved. How much depends on shapes alone, not on a batch, so that
+  /// what is captured grows stale on all ranks at once.
+  bool begin(const comm::StepShape& shape, std::size_t rank);
   /// Fills the tables and queues the copy. `own`: where keys and values of sequences without a store go, [2, kv heads, rows, head_dim].
   void send(const StepBatch& batch, void* own, cudaStream_t stream);
 
@@ -65,7 +66,7 @@ class StepTables {
   void fill_wanted(const StepBatch& batch, experts::cuda::StepSizes& sizes);
   void fill_guidance(const StepBatch& batch, experts::cuda::StepSizes& sizes);
   void fill_added(const StepBatch& batch, cudaStream_t stream);
-  bool prepare_rope(const StepBatch& batch);
+  bool prepare_rope();
 
   const ModelConfig& config_;
   experts::Precision precision_;
@@ -78,7 +79,6 @@ class StepTables {
   experts::cuda::Array<std::byte> device_memory_;
   experts::cuda::PinnedArray<float> added_host_;
   experts::cuda::Array<float> added_;                    ///< [.., hidden]
-  std::int64_t num_positions_ = 0;                       ///< in cos and sin
   experts::cuda::Array<float> cos_, sin_;                ///< [positions, head_dim / 2]
 };
 
