@@ -16,7 +16,7 @@
 #include "bench/record.h"
 #include "bench/synthetic_model.h"
 #include "comm/threads/thread_world.h"
-#include "runtime/transformer.h"
+#include "runtime/host_transformer.h"
 
 namespace unmask::bench {
 namespace {
@@ -107,12 +107,12 @@ class Bench {
 
   void head(const std::string& what, std::int64_t rows, runtime::Expectation expectation) {
     const auto batch = batch_of(config_, rows, rows);
-    const auto outcome = transformer_.forward(batch, comm::Vote::kWork);
+    transformer_.forward(batch, comm::Vote::kWork);
     const std::vector<runtime::HeadQuery> queries(size(rows), {.excluded = 0, .apart = {}, .expectation = expectation});
     const double matrices = expectation == runtime::Expectation::kNone ? 1 : 2;
     measure({.bench = "needless_rows", .parameters = {{"what", what}, {"rows", rows}, {"wanted", rows}}},
             matrices * static_cast<double>(weights_.head.bytes()),
-            [&] { static_cast<void>(transformer_.head().summarise(outcome.rows, queries)); });
+            [&] { static_cast<void>(transformer_.summarise(queries)); });
   }
 
   void pass(std::int64_t rows, std::int64_t wanted) {
@@ -128,14 +128,15 @@ class Bench {
   /// A row that is asked for is the same, bit for bit, whatever else is asked for; so is what the head says of it.
   void check() {
     const std::int64_t rows = std::min<std::int64_t>(64, options_.most_rows);
-    const auto all = transformer_.forward(batch_of(config_, rows, rows), comm::Vote::kWork).rows;
-    const std::vector<float> last(all.end() - config_.hidden, all.end());
-    const auto one = transformer_.forward(batch_of(config_, rows, 1), comm::Vote::kWork).rows;
-    require(std::ranges::equal(one, last), ExitCode::kSomeFailed, "a row differs with the rows asked for beside it");
+    transformer_.forward(batch_of(config_, rows, rows), comm::Vote::kWork);
+    const auto all = transformer_.rows();
+    transformer_.forward(batch_of(config_, rows, 1), comm::Vote::kWork);
+    const auto one = transformer_.rows();
+    require(std::ranges::equal(one, std::span(all).last(one.size())), ExitCode::kSomeFailed, "a row differs with the rows asked for beside it");
     for (const auto expectation : {runtime::Expectation::kNone, runtime::Expectation::kEmbedding}) {
       const runtime::HeadQuery query{.excluded = 0, .apart = {}, .expectation = expectation};
-      const auto summary = transformer_.head().summarise(last, {&query, 1});
-      const auto logits = transformer_.head().logits(last);
+      const auto summary = transformer_.summarise({&query, 1});
+      const auto logits = transformer_.logits(0, 1);
       const auto best = std::max_element(logits.begin() + 1, logits.end());
       require(summary[0].all.best == *best, ExitCode::kSomeFailed, "the head's best logit is {}, expected {}", summary[0].all.best, *best);
     }
@@ -147,9 +148,9 @@ class Bench {
   experts::Compute compute_;
   cluster::Placement placement_;
   std::unique_ptr<comm::Exchange> exchange_;
-  runtime::Transformer transformer_;
+  runtime::HostTransformer transformer_;
   runtime::ModelConfig bare_config_;  ///< no layers: a pass looks the embeddings up, and norms the row that is wanted
-  runtime::Transformer bare_;
+  runtime::HostTransformer bare_;
   std::vector<Record> records_;
 };
 

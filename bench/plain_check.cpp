@@ -40,7 +40,7 @@ struct Answer {
   std::vector<float> tops;
 };
 
-Answer run_network(std::string_view kernel, Arithmetic arithmetic, int num_threads) {
+Answer run_network(std::string_view kernel, Arithmetic arithmetic, int num_threads, std::string_view device) {
   constexpr std::int64_t kLength = 150, kWindow = 37;
   const runtime::ModelConfig config = small_config();
   comm::threads::ThreadWorld world(1);
@@ -48,11 +48,13 @@ Answer run_network(std::string_view kernel, Arithmetic arithmetic, int num_threa
   runtime::ModelOptions options;
   options.precision = arithmetic.precision;
   options.expert_type = arithmetic.type;
+  options.device = std::string(device);
   options.kernel = std::string(kernel);
   options.num_threads = num_threads;
   runtime::Model model(*comm, config, options);
   model.make_weights(synthetic_model);
-  runtime::KvPool pool(config, arithmetic.precision, std::uint64_t{1} << 30);
+  runtime::KvPool pool(config, arithmetic.precision, std::uint64_t{1} << 30,
+                       [&](const runtime::KvShape& shape) { return model.transformer().make_kv_memory(shape); });
   const auto store = pool.take(kLength);
   Answer answer;
   for (const std::int64_t first : {std::int64_t{0}, kLength - kWindow}) {  // all positions, then some of them over what is stored
@@ -65,10 +67,11 @@ Answer run_network(std::string_view kernel, Arithmetic arithmetic, int num_threa
     for (std::int64_t i = 0; i < std::ssize(tokens); i += 5) {
       batch.wanted.emplace_back(i);
     }
-    const auto outcome = model.transformer().forward(batch, comm::Vote::kWork);
-    answer.rows.insert(answer.rows.end(), outcome.rows.begin(), outcome.rows.end());
+    model.transformer().forward(batch, comm::Vote::kWork);
+    const auto rows = model.transformer().rows();
+    answer.rows.insert(answer.rows.end(), rows.begin(), rows.end());
     const std::vector<runtime::HeadQuery> queries(batch.wanted.size());
-    for (const auto& summary : model.transformer().head().summarise(outcome.rows, queries)) {
+    for (const auto& summary : model.transformer().summarise(queries)) {
       answer.tops.push_back(summary.all.top);
     }
   }
@@ -130,16 +133,17 @@ void check_grouped_experts(const experts::KernelFamily& family, Arithmetic arith
   run_unpinned([&] { compare_grouped_experts(family, arithmetic, num_threads); });
 }
 
-void check_network(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads) {
+void check_network(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads, std::string_view device) {
   Answer got, expected;
   run_unpinned([&] {
-    got = run_network(family.name, arithmetic, num_threads);
-    expected = run_network(experts::kernel_families().back()->name, arithmetic, num_threads);
+    got = run_network(family.name, arithmetic, num_threads, device);
+    expected = run_network(experts::kernel_families().back()->name, arithmetic, num_threads, "cpu");
   });
   // Each of two layers rounds some eight times to 8 bits; a router's near tie may fall the other way in a row or two.
   const double bound = arithmetic.precision == experts::Precision::kBfloat16 ? 16 * 0x1p-8 : 0x1p-14;
-  compare("a small network", family.name, got.rows, expected.rows, bound);
-  compare("the head", family.name, got.tops, expected.tops, bound);
+  const std::string_view what = device == "cpu" ? family.name : device;
+  compare("a small network", what, got.rows, expected.rows, bound);
+  compare("the head", what, got.tops, expected.tops, bound);
 }
 
 }  // namespace unmask::bench

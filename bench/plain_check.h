@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string_view>
+
 #include "experts/kernels.h"
 #include "experts/quantised.h"
 
@@ -22,6 +24,7 @@ void check_grouped_experts(const experts::KernelFamily& family, Arithmetic arith
 void check_experts(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads);
 
 /// Passes of a small network, with and without stored keys and values, head included, with those of the plainest family.
-void check_network(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads);
+/// `device`: what else runs the network (runtime/device_backend.h), or "cpu".
+void check_network(const experts::KernelFamily& family, Arithmetic arithmetic, int num_threads, std::string_view device = "cpu");
 
 }  // namespace unmask::bench

@@ -10,11 +10,9 @@
 #include "base/types.h"
 #include "cluster/expert_work.h"
 #include "experts/matrix.h"
+#include "experts/precision.h"
 
 namespace unmask::experts {
-
-/// To what a kernel rounds the values it hands on as inputs of a matrix product, keys, values and rows that travel.
-enum class Precision { kBfloat16, kFloat32 };
 
 /// y[r, n] = sum over k of x[r, k] * w[n, k], for all rows and n in [n_begin, n_end).
 struct GemmProblem {

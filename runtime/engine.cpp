@@ -17,7 +17,8 @@ Engine::Engine(Transformer& transformer, EngineOptions options, EngineEvents eve
                                           .keep_trace = options.keep_trace,
                                           .stops_at_text = std::move(options.stops_at_text)},
                      .events = std::move(events),
-                     .pool = {transformer.config(), transformer.precision(), options.kv_memory_bytes}}) {}
+                     .pool = {transformer.config(), transformer.precision(), options.kv_memory_bytes,
+                              [&transformer](const KvShape& shape) { return transformer.make_kv_memory(shape); }}}) {}
 
 Engine::~Engine() = default;
 
@@ -103,20 +104,19 @@ bool Engine::run_step() {
     one.sequence->feed(batch);
   }
   const Stopwatch network;
-  const auto outcome = impl_->transformer.forward(batch, impl_->vote(fed.size()));
-  impl_->votes = outcome.votes;
-  impl_->stop_was_voted = impl_->stop_was_voted || has(outcome.votes, comm::Vote::kStop);
+  impl_->votes = impl_->transformer.forward(batch, impl_->vote(fed.size()));
+  impl_->stop_was_voted = impl_->stop_was_voted || has(impl_->votes, comm::Vote::kStop);
   if (!was_idle()) {
     impl_->statistics.network += network.elapsed();
   }
   if (!fed.empty()) {
     impl_->statistics.rows += batch.num_rows();
-    impl_->decode(fed, outcome.rows);
+    impl_->decode(fed);
     impl_->hand_out();
     impl_->sweep();
   }
   impl_->phase = Impl::Phase::kBetweenSteps;
-  return has(outcome.votes, comm::Vote::kWork) || has(outcome.votes, comm::Vote::kOpen);
+  return has(impl_->votes, comm::Vote::kWork) || has(impl_->votes, comm::Vote::kOpen);
 }
 
 }  // namespace unmask::runtime

@@ -51,7 +51,7 @@ struct Engine::Impl {
   void sweep();
   std::size_t pick();
   comm::Vote vote(std::size_t num_fed) const;
-  void decode(std::span<const Running> fed, std::span<const float> rows);
+  void decode(std::span<const Running> fed);
   void tell_step(const Running& one, const TraceStep& step, std::size_t told_before) const;
   void hand_out();
 };

@@ -115,7 +115,7 @@ comm::Vote Engine::Impl::vote(std::size_t num_fed) const {
   return (num_fed > 0 ? comm::Vote::kWork : comm::Vote::kIdle) | (more_comes ? comm::Vote::kOpen : comm::Vote::kIdle) | stop;
 }
 
-void Engine::Impl::decode(std::span<const Running> fed, std::span<const float> rows) {
+void Engine::Impl::decode(std::span<const Running> fed) {
   std::vector<HeadQuery> queries;
   std::vector<std::size_t> ends;
   for (const Running& one : fed) {
@@ -123,7 +123,7 @@ void Engine::Impl::decode(std::span<const Running> fed, std::span<const float> r
     ends.push_back(queries.size());
   }
   const Stopwatch network;
-  auto summaries = transformer.head().summarise(rows, queries);
+  auto summaries = transformer.summarise(queries);
   statistics.network += network.elapsed();
   std::size_t begin = 0;
   for (std::size_t i = 0; i < fed.size(); ++i) {

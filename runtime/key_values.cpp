@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/key_values.h"
 
+#include <new>
+
 namespace unmask::runtime {
 
-void KeyValues::reshape(const Shape& shape) {
+std::unique_ptr<KvMemory> make_host_kv_memory(const KvShape& shape) {
+  try {
+    return std::make_unique<KeyValues>(shape);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+void KeyValues::reshape(const KvShape& shape) {
   shape_ = shape;
   const std::int64_t count = 2 * shape.num_heads * shape.length * shape.head_dim;
   if (is_narrow()) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 
 #include "base/aligned_buffer.h"
 #include "base/bfloat16.h"
@@ -9,20 +11,31 @@
 
 namespace unmask::runtime {
 
+/// Keys and values of some heads (of all layers, where a sequence keeps them), for so many positions.
+struct KvShape {
+  experts::Precision precision = experts::Precision::kFloat32;
+  std::int64_t num_heads = 0, length = 0, head_dim = 0;
+};
+
+/// Memory for them on whatever device attention runs: KeyValues, or a GPU's.
+class KvMemory {
+ public:
+  virtual ~KvMemory() = default;
+};
+/// Null where there is no memory left.
+using MakeKvMemory = std::function<std::unique_ptr<KvMemory>(const KvShape&)>;
+std::unique_ptr<KvMemory> make_host_kv_memory(const KvShape& shape);
+
 /// Keys (after RoPE) and values of some heads. In bf16 they are stored as bfloat16: they were rounded to it anyway.
 ///
 ///   keys   [heads, length, head_dim]   what a head reads lies side by side
 ///   values likewise
-class KeyValues {
+class KeyValues final : public KvMemory {
  public:
-  struct Shape {
-    experts::Precision precision = experts::Precision::kFloat32;
-    std::int64_t num_heads = 0, length = 0, head_dim = 0;
-  };
   KeyValues() = default;
-  explicit KeyValues(const Shape& shape) { reshape(shape); }
+  explicit KeyValues(const KvShape& shape) { reshape(shape); }
   /// What was held is lost; the memory never shrinks.
-  void reshape(const Shape& shape);
+  void reshape(const KvShape& shape);
 
   /// A head's keys or values from a position on: one of the two is null.
   struct Place {
@@ -43,7 +56,7 @@ class KeyValues {
   }
   bool is_narrow() const { return shape_.precision == experts::Precision::kBfloat16; }
 
-  Shape shape_;
+  KvShape shape_;
   AlignedBuffer<float> wide_;
   AlignedBuffer<bfloat16> narrow_;  ///< one of the two is empty
 };

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <new>
 #include <utility>
 
 #include "base/checked_math.h"
@@ -22,8 +21,8 @@ std::uint64_t bytes_of(std::int64_t count, std::uint64_t bytes_each) {
 
 void GiveBack::operator()(KvPool* pool) const { pool->used_bytes_ -= bytes; }
 
-KvPool::KvPool(const ModelConfig& config, experts::Precision precision, std::uint64_t budget_bytes)
-    : config_(config), precision_(precision), budget_bytes_(budget_bytes) {}
+KvPool::KvPool(const ModelConfig& config, experts::Precision precision, std::uint64_t budget_bytes, MakeKvMemory make)
+    : config_(config), precision_(precision), budget_bytes_(budget_bytes), make_(std::move(make)) {}
 
 std::uint64_t KvPool::bytes_for(std::int64_t length) const {
   const std::uint64_t value_bytes = precision_ == experts::Precision::kBfloat16 ? sizeof(bfloat16) : sizeof(float);
@@ -48,18 +47,16 @@ std::unique_ptr<KvStore> KvPool::take(std::int64_t length) {
   if (!share) {
     return nullptr;
   }
-  try {
-    return std::unique_ptr<KvStore>(new KvStore(std::move(share), length));
-  } catch (const std::bad_alloc&) {
+  std::unique_ptr<KvMemory> memory = make_({.precision = precision_, .num_heads = config_.num_layers * config_.num_kv_heads,
+                                            .length = length, .head_dim = config_.head_dim});
+  if (memory == nullptr) {
     return nullptr;
   }
+  return std::unique_ptr<KvStore>(new KvStore(std::move(share), length, std::move(memory)));
 }
 
-KvStore::KvStore(KvShare share, std::int64_t length)
-    : share_(std::move(share)),
-      length_(length),
-      all_({.precision = share_->precision_, .num_heads = share_->config_.num_layers * share_->config_.num_kv_heads, .length = length,
-            .head_dim = share_->config_.head_dim}) {}
+KvStore::KvStore(KvShare share, std::int64_t length, std::unique_ptr<KvMemory> memory)
+    : share_(std::move(share)), length_(length), memory_(std::move(memory)) {}
 
 std::int64_t KvStore::head(std::int64_t layer, std::int64_t kv_head) const { return layer * share_->config_.num_kv_heads + kv_head; }
 

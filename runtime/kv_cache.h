@@ -27,23 +27,25 @@ class KvStore {
 
   std::int64_t length() const { return length_; }
 
-  KeyValues& all() { return all_; }
-  /// Which of the heads of all() it is.
+  KvMemory& memory() { return *memory_; }
+  /// The same, in a host's memory: of a store whose pool makes that.
+  KeyValues& all() { return static_cast<KeyValues&>(*memory_); }
+  /// Which of the heads of memory() it is.
   std::int64_t head(std::int64_t layer, std::int64_t kv_head) const;
 
  private:
   friend class KvPool;
-  KvStore(KvShare share, std::int64_t length);
+  KvStore(KvShare share, std::int64_t length, std::unique_ptr<KvMemory> memory);
 
   KvShare share_;
   std::int64_t length_;
-  KeyValues all_;  ///< [layers * kv_heads]
+  std::unique_ptr<KvMemory> memory_;  ///< [layers * kv_heads]
 };
 
 /// Hands out stores within a budget of bytes; must outlive them. Not thread-safe.
 class KvPool {
  public:
-  KvPool(const ModelConfig& config, experts::Precision precision, std::uint64_t budget_bytes);
+  KvPool(const ModelConfig& config, experts::Precision precision, std::uint64_t budget_bytes, MakeKvMemory make = make_host_kv_memory);
 
   /// What a store for `length` positions takes; a model's lengths cannot overflow it.
   std::uint64_t bytes_for(std::int64_t length) const;
@@ -66,6 +68,7 @@ class KvPool {
   const ModelConfig& config_;
   experts::Precision precision_;
   std::uint64_t budget_bytes_;
+  MakeKvMemory make_;
   std::uint64_t used_bytes_ = 0;
   std::uint64_t peak_bytes_ = 0;
 };

@@ -7,8 +7,11 @@
 
 #include "base/byte_stream.h"
 #include "base/clock.h"
+#include "cluster/device_place.h"
 #include "cluster/memory.h"
+#include "experts/quantised.h"
 #include "runtime/host_share.h"
+#include "runtime/host_transformer.h"
 
 namespace unmask::runtime {
 
@@ -33,8 +36,9 @@ void Model::open(const std::function<void()>& read) {
     placement_.emplace(options_.place(config_.num_experts, comm_.num_ranks()));
     team_ = std::make_unique<ThreadTeam>(options_.num_threads.value_or(share));
   });
+  const std::vector<int> near = choose_device();
   if (options_.pinning == ModelOptions::Pinning::kAuto) {
-    pin_ = pin_team(comm_, *team_, options_.log);
+    pin_ = pin_team(comm_, *team_, options_.log, near);
   }
   std::vector<comm::Fact> facts = options_.facts;
   if (checkpoint_) {
@@ -42,6 +46,47 @@ void Model::open(const std::function<void()>& read) {
   }
   comm::require_same(comm_, facts);
   kernels_ = &agree_on_kernels(comm_, options_.kernel, options_.precision, options_.log);
+}
+
+/// Collective.
+std::vector<int> Model::choose_device() {
+  const DeviceBackend* const built = device_backend();
+  if (options_.device == "auto") {
+    std::string problem;
+    const bool has_one = built != nullptr && built->is_proven() && !built->devices(problem).empty();
+    bool all_have = true;
+    for (const auto& bytes : comm_.all_gather(ByteWriter().put(std::uint8_t{has_one}).take())) {
+      all_have = all_have && ByteReader(bytes).get<std::uint8_t>() != 0;
+    }
+    backend_ = all_have ? built : nullptr;
+  } else if (options_.device != "cpu") {
+    comm::run_together(comm_, [&] {
+      require(built != nullptr && options_.device == built->name(), ExitCode::kUsage, "--device: expected {}, found {}: this build has no other",
+              built == nullptr ? "cpu" : format("cpu, auto or {}", built->name()), options_.device);
+    });
+    backend_ = built;
+  }
+  if (backend_ == nullptr) {
+    return {};
+  }
+  DeviceFacts taken;
+  comm::run_together(comm_, [&] {
+    taken = backend_->take_device(comm_);
+    require(expert_type() == experts::WeightType::kBf16, ExitCode::kBadInput,
+            "--device {}: experts in {} do not run there yet: use bf16, or --device cpu", backend_->name(), experts::name_of(expert_type()));
+  });
+  const auto place = cluster::find_device_place(taken.place);
+  if (options_.log != nullptr) {
+    options_.log->info("rank {} runs on {} at {} ({}, {:.1f} of {:.1f} GB free); near it: cores {}, network {}", comm_.rank(), taken.name, taken.place,
+                       taken.architecture, 1e-9 * static_cast<double>(taken.free_bytes), 1e-9 * static_cast<double>(taken.memory_bytes),
+                       place ? cluster::list_cores(place->cores) : "unknown", place ? format("{}", fmt::join(place->networks, " ")) : "unknown");
+  }
+  return place ? place->cores : std::vector<int>();
+}
+
+/// A device takes all matrices in rows.
+WeightForms Model::forms() const {
+  return {.layout = backend_ != nullptr ? experts::Layout::kRows : experts::layout_of(*kernels_), .expert_type = expert_type(), .share = {}};
 }
 
 experts::WeightType Model::expert_type() const {
@@ -71,13 +116,15 @@ void Model::require_memory(const WeightShare& share) const {
 void Model::load(std::function<void(const LoadProgress&)> progress) {
   get_weights([&](const WeightShare& share) {
     return checkpoint_->load(*placement_, comm_.rank(), *team_,
-                             {.layout = experts::layout_of(*kernels_), .expert_type = expert_type(), .share = share, .progress = std::move(progress)});
+                             {.layout = forms().layout, .expert_type = expert_type(), .share = share, .progress = std::move(progress)});
   });
 }
 
 void Model::make_weights(const MakeWeights& make) {
   get_weights([&](const WeightShare& share) {
-    return LoadResult{.weights = make(config_, *placement_, comm_.rank(), {experts::layout_of(*kernels_), expert_type(), share}, *team_)};
+    WeightForms how = forms();
+    how.share = share;
+    return LoadResult{.weights = make(config_, *placement_, comm_.rank(), how, *team_)};
   });
 }
 
@@ -90,33 +137,46 @@ void Model::get_weights(const std::function<LoadResult(const WeightShare&)>& get
   if (share.memory != nullptr) {
     share.memory->forbid_writes();  // all ranks have filled their parts
   }
+  make_transformer();
   load_seconds_ = clock.seconds();
+  const std::uint64_t free_share = share_of_free_memory();
+  kv_memory_bytes_ = options_.kv_memory_bytes.value_or(free_share);
+}
+
+void Model::make_transformer() {
   comm::ExchangeOptions exchange = options_.exchange;
   exchange.hidden = config_.hidden;
   exchange.wire = options_.precision == experts::Precision::kBfloat16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32;
+  const experts::Compute compute{kernels_, team_.get(), options_.precision};
+  if (backend_ != nullptr) {
+    transformer_ = backend_->make_transformer(
+        {.config = config_, .placement = *placement_, .comm = comm_, .compute = compute, .exchange = exchange, .log = options_.log}, loaded_->weights);
+    return;
+  }
   exchange.link = comm::probe_links(comm_);
   if (exchange.link.bytes_per_second > 0 && options_.log != nullptr) {
     options_.log->info("links between ranks: {:.1f} us, {:.3g} GB/s each way; {}", 1e6 * exchange.link.latency_seconds,
                        1e-9 * exchange.link.bytes_per_second, comm::describe_choice(exchange));
   }
   exchange_ = comm::make_exchange(comm_, *placement_, *team_, exchange);
-  transformer_ = std::make_unique<Transformer>(config_, loaded_->weights, *exchange_,
-                                               experts::Compute{kernels_, team_.get(), options_.precision},
-                                               MicroBatching{options_.micro_batches, exchange.link});
-  const std::uint64_t free_share = share_of_free_memory();
-  kv_memory_bytes_ = options_.kv_memory_bytes.value_or(free_share);
+  transformer_ = std::make_unique<HostTransformer>(config_, loaded_->weights, *exchange_, compute,
+                                                   MicroBatching{options_.micro_batches, exchange.link});
 }
 
-/// Collective, so that it is measured when all ranks have loaded; the other half is for the buffers of a step.
+/// Collective, so that it is measured when all ranks have loaded; the other half is for the buffers of a step. Ranks of a host divide
+/// its memory among them; a device belongs to one rank, but for ranks that are threads.
 std::uint64_t Model::share_of_free_memory() const {
+  const auto on_device = transformer_->free_device_bytes();
+  const std::uint64_t mine = on_device.value_or(cluster::available_memory_bytes());
   std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
-  for (const auto& bytes : comm_.all_gather(ByteWriter().put(comm_.host()).put(cluster::available_memory_bytes()).take())) {
+  for (const auto& bytes : comm_.all_gather(ByteWriter().put(comm_.host()).put(mine).take())) {
     ByteReader reader(bytes);
     const bool same_host = reader.get_text() == comm_.host();
     const auto available = reader.get<std::uint64_t>();
     least = same_host ? std::min(least, available) : least;
   }
-  return least / 2 / static_cast<std::uint64_t>(comm_.num_ranks_on_host());
+  const bool is_shared = !on_device || comm_.transport() == "threads";
+  return least / 2 / (is_shared ? static_cast<std::uint64_t>(comm_.num_ranks_on_host()) : 1);
 }
 
 }  // namespace unmask::runtime

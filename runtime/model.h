@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@
 #include "comm/exchange.h"
 #include "comm/handshake.h"
 #include "runtime/checkpoint.h"
+#include "runtime/device_backend.h"
+#include "runtime/micro_batch.h"
 #include "runtime/transformer.h"
 #include "runtime/weight_targets.h"
 
@@ -25,6 +28,7 @@ namespace unmask::runtime {
 struct ModelOptions {
   experts::Precision precision = experts::Precision::kBfloat16;
   std::optional<experts::WeightType> expert_type = {};  ///< how experts are held; else as the checkpoint stores them
+  std::string device = "cpu";                           ///< "auto": a GPU where its backend is proven (device_backend.h); or its name
   std::string kernel = "auto";                          ///< a family's name, or the best for the precision that every rank has
   std::optional<int> num_threads = {};                  ///< else this rank's share of the cores that it may use
   std::optional<std::uint64_t> kv_memory_bytes = {};    ///< else this rank's share of half of what is free after loading
@@ -60,6 +64,8 @@ class Model {
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const ModelFiles& files() const { return checkpoint_->files(); }
   const experts::KernelFamily& kernels() const { return *kernels_; }
+  /// "cpu", or the device that holds the weights.
+  std::string_view device() const { return backend_ == nullptr ? "cpu" : backend_->name(); }
   experts::WeightType expert_type() const;
   int num_threads() const { return team_->size(); }
   ThreadTeam& team() { return *team_; }
@@ -69,6 +75,7 @@ class Model {
   std::uint64_t num_rounded() const { return loaded_->num_rounded; }
   double load_seconds() const { return load_seconds_; }
   const cluster::Placement& placement() const { return *placement_; }
+  /// In the host's memory: empty where a device holds them.
   const ModelWeights& weights() const { return loaded_->weights; }
   experts::Compute compute() const { return {kernels_, team_.get(), options_.precision}; }
   /// Bytes that this rank may use for keys and values.
@@ -78,6 +85,10 @@ class Model {
   void open(const std::function<void()>& read);
   void get_weights(const std::function<LoadResult(const WeightShare&)>& get);
   void require_memory(const WeightShare& share) const;
+  /// Cores near the device, if it is another one than the processor.
+  std::vector<int> choose_device();
+  WeightForms forms() const;
+  void make_transformer();
   std::uint64_t share_of_free_memory() const;
 
   comm::Communicator& comm_;
@@ -86,6 +97,7 @@ class Model {
   std::optional<Checkpoint> checkpoint_;
   std::optional<cluster::Placement> placement_;
   const experts::KernelFamily* kernels_ = nullptr;
+  const DeviceBackend* backend_ = nullptr;  ///< null: the processor
   std::unique_ptr<ThreadTeam> team_;
   cluster::Pin pin_;
   std::optional<LoadResult> loaded_;
@@ -104,6 +116,7 @@ int share_of_cores(comm::Communicator& comm, const Logger* log);
 
 /// Collective. Gives each thread of the teams of all ranks a core of its own, where there is one for each (cluster/pinning.h), and
 /// logs the map. The result is the caller's own core, for as long as the team is used; other members keep theirs. `log` may be null.
-cluster::Pin pin_team(comm::Communicator& comm, ThreadTeam& team, const Logger* log);
+/// `near`: cores that this rank would rather have, those of its binding among them; empty: any.
+cluster::Pin pin_team(comm::Communicator& comm, ThreadTeam& team, const Logger* log, std::span<const int> near = {});
 
 }  // namespace unmask::runtime

@@ -71,10 +71,14 @@ struct Host {
   double quota_cores = 0;
 };
 
-Host gather_host(comm::Communicator& comm, std::int64_t num_threads, double quota_cores) {
+Host gather_host(comm::Communicator& comm, std::int64_t num_threads, double quota_cores, std::span<const int> near) {
   Host host;
   host.quota_cores = quota_cores;
-  const std::vector<int> cores = cluster::cores_of_binding();
+  std::vector<int> cores = cluster::cores_of_binding();
+  const auto is_near = [&](int core) { return std::ranges::find(near, core) != near.end(); };
+  if (std::ranges::count_if(cores, is_near) >= num_threads) {
+    std::erase_if(cores, [&](int core) { return !is_near(core); });
+  }
   std::int64_t rank = 0;
   for (const auto& bytes : comm.all_gather(ByteWriter().put(comm.host()).put(num_threads).put(cores).take())) {
     ByteReader reader(bytes);
@@ -106,9 +110,9 @@ void log_pins(const Logger* log, const Host& host, const cluster::PinPlan& plan)
 
 }  // namespace
 
-cluster::Pin pin_team(comm::Communicator& comm, ThreadTeam& team, const Logger* log) {
+cluster::Pin pin_team(comm::Communicator& comm, ThreadTeam& team, const Logger* log, std::span<const int> near) {
   const cluster::Topology machine = cluster::read_topology();
-  const Host host = gather_host(comm, team.size(), machine.quota_cores);
+  const Host host = gather_host(comm, team.size(), machine.quota_cores, near);
   const cluster::PinPlan plan = cluster::plan_pins(host.wishes, machine.num_cores, host.quota_cores);
   log_pins(log, host, plan);
   cluster::Pin own;

@@ -25,6 +25,9 @@ class Noise {
     key_ = {words[0], words[1]};
   }
 
+  /// Of philox, for who makes the numbers elsewhere.
+  const std::array<std::uint32_t, 2>& key() const { return key_; }
+
   /// Uniform in (0, 1), 53 bits. `index` is the vocabulary's, or 0.
   double uniform(Use use, std::int64_t position, std::int64_t step, TokenId index) const {
     const auto x = philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(position),

@@ -83,7 +83,7 @@ void BatchProgress::show_if_due() {
 std::vector<RankReport> gather_rank_reports(const Job& job, Network& network, const runtime::Engine::Statistics& statistics) {
   ByteWriter mine;
   mine.put(job.comm.host()).put(network.load_seconds()).put(statistics.network.count()).put(statistics.steps).put(statistics.rows);
-  const comm::ExchangeStatistics& exchange = network.transformer().exchange().statistics();
+  const comm::ExchangeStatistics exchange = network.transformer().exchange_statistics();
   mine.put(statistics.passes).put(statistics.answered).put(exchange.wire_bytes).put(exchange.wait_seconds);
   mine.put(statistics.kv_peak_bytes).put(cluster::peak_memory_bytes());
   std::vector<RankReport> out;
@@ -124,6 +124,7 @@ std::string summary_json(const BatchReport& report) {
   run["tokens_per_second"] = ratio(tokens, report.seconds);
   run["tokens_per_pass"] = ratio(tokens, static_cast<double>(report.now.passes - report.before.passes));
   run["dtype"] = report.dtype;
+  run["device"] = report.device;
   run["kernel"] = report.kernel;
   run["threads"] = report.threads;
   run["imbalance"] = imbalance(report.ranks);

@@ -54,6 +54,7 @@ struct BatchReport {
   Tally now;          ///< of all runs
   double seconds = 0; ///< of the steps
   std::string dtype;
+  std::string device;
   std::string kernel;
   std::int64_t threads = 0;
   std::vector<RankReport> ranks;

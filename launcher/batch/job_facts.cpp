@@ -58,6 +58,7 @@ JobFacts job_facts(const Job& job, const Network& network) {
   add("model", network.fingerprint());
   add("tokenizer and template", text_fingerprint(network.files()));
   add("--dtype", options.text("dtype"));
+  add("--device", std::string(network.device()));
   add("--kernel", std::string(network.kernels().name));
   add("order", options.is_on("unordered") ? "any" : "input");
   for (const OptionSpec& spec : option_table()) {

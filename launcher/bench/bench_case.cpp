@@ -20,9 +20,13 @@ struct Rates {
   double seconds(const Need& need) const { return std::max(need.bytes / bytes_per_second, need.flops / flops); }
 };
 
-Rates measure_limits(comm::Communicator& comm, const experts::Compute& compute, std::span<const std::span<const std::byte>> memory) {
+Rates measure_limits(comm::Communicator& comm, const experts::Compute& compute, const BenchCase& one) {
+  if (one.rates) {
+    const runtime::DeviceRates rates = one.rates();
+    return {rates.bytes_per_second, rates.flops};
+  }
   comm.barrier();  // ranks of a host share its memory: they read at the same time
-  const double bytes_per_second = bench::read_bytes_per_second(*compute.team, memory);
+  const double bytes_per_second = bench::read_bytes_per_second(*compute.team, one.memory);
   comm.barrier();
   return {bytes_per_second, bench::peak_flops(*compute.team, *compute.kernels)};
 }
@@ -104,7 +108,7 @@ bench::Record measure_case(const Job& job, const BenchPlan& plan, const experts:
   Samples samples;
   std::vector<Need> needs;
   for (std::int64_t i = 0; i <= plan.repeat; ++i) {
-    const Rates rates = measure_limits(job.comm, compute, one.memory);
+    const Rates rates = measure_limits(job.comm, compute, one);
     job.comm.barrier();
     const Stopwatch clock;
     one.run();

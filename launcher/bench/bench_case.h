@@ -10,6 +10,7 @@
 #include "experts/linear.h"
 #include "experts/matrix.h"
 #include "launcher/run/job.h"
+#include "runtime/device_backend.h"
 #include "runtime/model_config.h"
 #include "runtime/stage_times.h"
 
@@ -46,6 +47,7 @@ struct BenchCase {
   std::function<void()> run = {};                     ///< collective
   std::function<std::vector<Need>()> needs = {};      ///< asked after the first run
   const runtime::StageTimes* times = nullptr;         ///< of the last run; or null
+  std::function<runtime::DeviceRates()> rates = {};   ///< the limits of a device, where it is not the processor that runs
   std::vector<std::int64_t> experts_touched = {};
 };
 

@@ -21,6 +21,7 @@ runtime::ModelOptions model_options(const Job& job, Trace& trace) {
   runtime::ModelOptions options;
   options.precision = precision_of(job.options());
   options.expert_type = expert_type_of(job.options());
+  options.device = job.options().text("device");
   options.kernel = job.options().text("kernel");
   options.sharing = sharing_of(job.options());
   options.pinning = job.options().text("pin") == "off" ? runtime::ModelOptions::Pinning::kOff : runtime::ModelOptions::Pinning::kAuto;
@@ -69,12 +70,13 @@ NetworkBench::NetworkBench(const Job& job, const BenchPlan& plan, const runtime:
       config_(config),
       precision_(precision_of(job.options())),
       model_(job.comm, config, model_options(job, trace_)),
-      pool_(config_, precision_, std::numeric_limits<std::int64_t>::max()) {
+      pool_(config_, precision_, std::numeric_limits<std::int64_t>::max(),
+            [this](const runtime::KvShape& shape) { return model_.transformer().make_kv_memory(shape); }) {
   const std::int64_t longest = std::max(plan.context, *std::max_element(plan.tokens.begin(), plan.tokens.end()));
   agreed(job.comm, [&] {
     require(longest <= config.max_positions, ExitCode::kUsage, "--tokens, --context: the network has {} positions, found {}",
             config.max_positions, longest);
-    bench::check_network(model_.kernels(), {precision_, model_.expert_type()}, model_.num_threads());
+    bench::check_network(model_.kernels(), {precision_, model_.expert_type()}, model_.num_threads(), model_.device());
   });
   as_agreed([&] { model_.make_weights(bench::synthetic_model); });
   job.comm.set_deadline({std::chrono::duration<double>(job.options().real("watchdog"))});
@@ -123,11 +125,13 @@ void NetworkBench::write_recordings() const {
 void NetworkBench::run(const Pass& pass, Part part) {
   runtime::Transformer& transformer = model_.transformer();
   times_.reset();
-  const auto outcome = transformer.forward(pass.batch, comm::Vote::kWork);
+  transformer.forward(pass.batch, comm::Vote::kWork);
   if (part == Part::kForward) {
     const std::vector<runtime::HeadQuery> queries(pass.batch.wanted.size());
-    transformer.head().summarise(outcome.rows, queries);
+    transformer.summarise(queries);
     times_.mark(runtime::Stage::kHead);
+  } else if (is_on_device()) {
+    transformer.router_counts();  // waits for the pass
   }
 }
 
@@ -202,7 +206,9 @@ std::vector<std::int64_t> NetworkBench::experts_touched() {
 
 bench::Record NetworkBench::measure(std::string_view name, Part part, std::int64_t tokens) {
   const Pass pass = make_pass(tokens);
-  model_.transformer().measure(&times_);
+  if (!is_on_device()) {  // where a pass that is measured stage by stage is another one
+    model_.transformer().measure(&times_);
+  }
   BenchCase one{.bench = std::string(name), .parameters = case_parameters(plan_, tokens), .tokens = tokens,
                 .memory = enough_memory(model_.weights())};
   one.parameters.push_back({"sequences", plan_.sequences});
@@ -213,7 +219,11 @@ bench::Record NetworkBench::measure(std::string_view name, Part part, std::int64
     one.experts_touched = experts_touched();
     return needs_of(pass, part);
   };
-  one.times = &times_;
+  if (is_on_device()) {
+    one.rates = [] { return runtime::device_backend()->rates(); };
+  } else {
+    one.times = &times_;
+  }
   bench::Record record = measure_case(job_, plan_, model_.compute(), one);
   model_.transformer().measure(nullptr);
   return record;

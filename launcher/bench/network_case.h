@@ -24,7 +24,8 @@ class NetworkBench {
   int num_threads() const { return model_.num_threads(); }
   /// Collective. --trace: what happened so far.
   void write_recordings() const;
-  std::string kernel() const { return std::string(model_.kernels().name); }
+  /// The device, where that is not the processor.
+  std::string kernel() const { return std::string(is_on_device() ? model_.device() : model_.kernels().name); }
 
  private:
   /// One rank's pass: of each sequence a window at the end of what is stored, or all positions.
@@ -33,6 +34,7 @@ class NetworkBench {
     std::vector<std::unique_ptr<runtime::KvStore>> stores;
     std::int64_t num_keys = 0;  ///< of a sequence
   };
+  bool is_on_device() const { return model_.device() != "cpu"; }
   Pass make_pass(std::int64_t tokens);
   void add_sequence(Pass& pass, std::int64_t tokens, std::int64_t wanted);
   void run(const Pass& pass, Part part);

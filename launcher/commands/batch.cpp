@@ -142,6 +142,7 @@ ExitCode run_job(const Job& job) {
   BatchReport report;
   report.ended = "done";
   report.dtype = job.options().text("dtype");
+  report.device = network.device();
   report.kernel = network.kernels().name;
   report.threads = network.num_threads();
   if (!begin(job, network, root, special)) {

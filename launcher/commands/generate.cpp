@@ -65,6 +65,7 @@ RunReport gather_report(const Job& job, Network& network) {
   RunReport report;
   report.num_threads = network.num_threads();
   report.dtype = network.dtype();
+  report.device = network.device();
   report.kernel = network.kernels().name;
   ByteWriter mine;
   mine.put(network.load_seconds()).put(network.bytes_read()).put(cluster::peak_memory_bytes());

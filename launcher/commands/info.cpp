@@ -14,6 +14,7 @@
 #include "launcher/run/version.h"
 #include "launcher/text/model_text.h"
 #include "runtime/checkpoint.h"
+#include "runtime/device_backend.h"
 
 namespace unmask::launcher {
 namespace {
@@ -119,6 +120,30 @@ Json kernels_json() {
   return out;
 }
 
+/// Devices beside the processor; nothing in a build without.
+Json devices_json(const runtime::DeviceBackend& backend) {
+  Json out = Json::object();
+  out["backend"] = format("{} ({})", backend.name(), backend.version());
+  out["chosen_by_auto"] = backend.is_proven();
+  if (!backend.is_proven()) {
+    out["note"] = "this backend has been run on a simulator only, never on a real device: --device auto does not choose it";
+  }
+  std::string problem;
+  Json list = Json::array();
+  for (const runtime::DeviceFacts& device : backend.devices(problem)) {
+    list.push_back({{"name", device.name}, {"needs", format("{} at {}, {} multiprocessors, {:.1f} of {:.1f} GB free{}{}", device.architecture,
+                                                            device.place, device.multiprocessors, 1e-9 * static_cast<double>(device.free_bytes),
+                                                            1e-9 * static_cast<double>(device.memory_bytes),
+                                                            device.unusable.empty() ? "" : ": ", device.unusable)},
+                    {"supported", device.unusable.empty()}});
+  }
+  out["devices"] = list;
+  if (list.empty()) {
+    out["problem"] = problem.empty() ? "no device" : problem;
+  }
+  return out;
+}
+
 /// What passes between the ranks of this launch, and how their rows would travel; nothing for one rank alone.
 Json links_json(const comm::LinkFacts& links, const Job& job, const Json& model) {
   comm::ExchangeOptions options{.hidden = kUsualHidden, .link = links};
@@ -193,6 +218,9 @@ ExitCode run_info(const Job& job) {
   }
   out["machine"] = machine_json();
   out["kernels"] = kernels_json();
+  if (const runtime::DeviceBackend* const backend = runtime::device_backend()) {
+    out["gpu"] = devices_json(*backend);
+  }
   if (job.comm.num_ranks() > 1) {
     out["links"] = links_json(links, job, out.value("model", Json()));
   }

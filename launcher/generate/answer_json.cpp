@@ -45,6 +45,7 @@ Json run_json(const RunReport& run) {
   out["ranks"] = run.bytes_read.size();
   out["threads"] = run.num_threads;
   out["dtype"] = run.dtype;
+  out["device"] = run.device;
   out["kernel"] = run.kernel;
   out["wire_bytes"] = run.exchange.wire_bytes;
   const ExchangeReport& exchange = run.exchange;

@@ -19,6 +19,7 @@ struct RunReport {
   std::int64_t passes = 0;       ///< of all answers
   std::int64_t num_threads = 0;
   std::string dtype;
+  std::string device;
   std::string kernel;
   ExchangeReport exchange;
   std::vector<std::uint64_t> bytes_read;         ///< per rank

@@ -8,7 +8,7 @@
 namespace unmask::launcher {
 
 ExchangeReport report_exchange(const Job& job, Network& network) {
-  const auto mine = network.transformer().exchange().statistics();
+  const auto mine = network.transformer().exchange_statistics();
   ByteWriter writer;
   writer.put(mine.wire_bytes).put(mine.minimum_bytes).put(mine.naive_bytes).put(mine.num_pairs).put(mine.busiest_pairs);
   writer.put(mine.experts_seconds).put(mine.wait_seconds).put(mine.alone_seconds);

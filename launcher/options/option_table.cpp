@@ -250,6 +250,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
              "the host's ranks; off: where the system puts it"},
     {.name = "share-weights", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "auto", .choices = "auto|off",
      .help = "auto: the ranks of a host hold one copy of embedding, attention and head together and read it once; off: a copy each"},
+    {.name = "device", .group = OptionGroup::kMachine, .commands = kComputes, .value = "cpu|auto|cuda", .fallback = "auto",
+     .help = "what runs the network: this processor, or a GPU for each rank in a build with CUDA (docs/gpu.md); auto: a GPU where this "
+             "program has been proven on one, see 'unmask info'"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",
      .help = "kernel family, see 'unmask info'; auto: the best that every rank has"},
     {.name = "transport", .group = OptionGroup::kMachine, .commands = kComputes, .value = "mpi|threads:N", .fallback = "mpi",

@@ -30,6 +30,7 @@ class Network {
   const runtime::ModelFiles& files() const { return model_->files(); }
   std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
+  std::string_view device() const { return model_->device(); }
   std::string dtype() const;  ///< of --dtype's words, the one that is true
   experts::WeightType expert_type() const { return model_->expert_type(); }
   const cluster::Placement& placement() const { return model_->placement(); }

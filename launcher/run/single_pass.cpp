@@ -26,16 +26,14 @@ void run_single_pass(const Job& job, Network& network, const std::vector<TokenId
     }
   }
   runtime::Transformer& transformer = network.transformer();
-  const auto outcome = transformer.forward(batch, job.comm.is_root() ? comm::Vote::kWork : comm::Vote::kIdle);
+  transformer.forward(batch, job.comm.is_root() ? comm::Vote::kWork : comm::Vote::kIdle);
   agreed(job.comm, [&] {
     if (!job.comm.is_root()) {
       return;
     }
-    const std::int64_t hidden = network.config().hidden;
     const auto for_each_piece = [&](const std::function<void(std::span<const float>)>& take) {
       for (std::int64_t row = 0; row < batch.num_rows(); row += kPieceRows) {
-        const std::int64_t rows = std::min(kPieceRows, batch.num_rows() - row);
-        take(transformer.head().logits(outcome.rows.subspan(size(row * hidden), size(rows * hidden))));
+        take(transformer.logits(row, std::min(row + kPieceRows, batch.num_rows())));
       }
     };
     use({transformer.router_counts(), for_each_piece});

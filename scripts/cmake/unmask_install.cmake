@@ -4,8 +4,14 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+set(device no_device)
+if(UNMASK_HAS_CUDA)
+  set(device experts_cuda comm_nccl runtime_cuda nccl)
+  set(UNMASK_FIND_CUDA "find_dependency(CUDAToolkit)")
+endif()
+
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/unmask)
-foreach(room base cluster comm experts files tokenizer chat checkpoint runtime)
+foreach(room base cluster comm experts files tokenizer chat checkpoint runtime ${device})
   set_target_properties(unmask_${room} PROPERTIES EXPORT_NAME ${room})
   install(TARGETS unmask_${room} EXPORT unmaskTargets COMPONENT library
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}

@@ -32,20 +32,30 @@ void with_network(const std::filesystem::path& folder, const JobOptions& options
   world.run([&](comm::Communicator& comm) {
     ThreadTeam team(options.num_threads);
     const auto& kernels = kernels_for(options);
-    const auto loaded = checkpoint.load(placement, comm.rank(), team, {.layout = experts::layout_of(kernels)});
+    const auto layout = options.on_device ? experts::Layout::kRows : experts::layout_of(kernels);
+    auto loaded = checkpoint.load(placement, comm.rank(), team, {.layout = layout});
     const bool bf16 = options.precision == experts::Precision::kBfloat16;
     comm::ExchangeOptions how = options.exchange;
     how.hidden = config.hidden;
     how.wire = bf16 ? comm::WireType::kBfloat16 : comm::WireType::kFloat32;
-    const auto exchange = comm::make_exchange(comm, placement, team, how);
-    runtime::Transformer transformer(config, loaded.weights, *exchange,
-                                     {&kernels, &team, options.precision}, options.micro_batching);
-    RankParts parts{comm, transformer, config};
+    const experts::Compute compute{&kernels, &team, options.precision};
+    std::unique_ptr<comm::Exchange> exchange;
+    std::unique_ptr<runtime::Transformer> transformer;
+    if (options.on_device) {
+      runtime::device_backend()->take_device(comm);
+      transformer = runtime::device_backend()->make_transformer(
+          {.config = config, .placement = placement, .comm = comm, .compute = compute, .exchange = how, .log = nullptr}, loaded.weights);
+    } else {
+      exchange = comm::make_exchange(comm, placement, team, how);
+      transformer = std::make_unique<runtime::HostTransformer>(config, loaded.weights, *exchange, compute, options.micro_batching);
+    }
+    RankParts parts{comm, *transformer, config};
     body(parts);
     const std::lock_guard lock(mutex);
     result.bytes_read[comm.rank().at()] = loaded.bytes_read;
-    result.wire_bytes += exchange->statistics().wire_bytes;
-    result.num_exchanges += exchange->statistics().num_layers;
+    const comm::ExchangeStatistics statistics = transformer->exchange_statistics();
+    result.wire_bytes += statistics.wire_bytes;
+    result.num_exchanges += statistics.num_layers;
   });
 }
 

@@ -11,7 +11,7 @@
 #include "comm/threads/thread_world.h"
 #include "runtime/checkpoint.h"
 #include "runtime/engine.h"
-#include "runtime/transformer.h"
+#include "runtime/host_transformer.h"
 
 namespace unmask::testing_data {
 
@@ -20,6 +20,7 @@ struct JobOptions {
   int num_threads = 1;  ///< per rank
   experts::Precision precision = experts::Precision::kFloat32;
   std::string kernel = "auto";
+  bool on_device = false;  ///< on what runtime::device_backend() has, instead of the processor
   std::optional<std::vector<Rank>> owner = {};  ///< of each expert; evenly placed unless given
   comm::ExchangeOptions exchange = {.min_message_bytes = 1};  ///< in as many chunks as there can be; hidden and wire are the model's
   runtime::MicroBatching micro_batching = {};

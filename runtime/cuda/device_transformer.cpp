@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cuda/device_transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/bfloat16.h"
+#include "experts/cuda/range.h"
+#include "runtime/cuda/device_key_values.h"
+
+namespace unmask::runtime::cuda {
+namespace {
+
+using experts::cuda::check;
+using experts::cuda::Count;
+using experts::cuda::DenseProblem;
+using experts::cuda::HeadsProblem;
+
+DeviceMoeOptions moe_options(const DeviceJob& job) {
+  const ModelConfig& config = job.config;
+  return {.hidden = config.hidden, .width = config.expert_width, .top_k = config.experts_per_token, .norm_eps = config.rms_norm_eps,
+          .weights = config.renormalise_top_k ? experts::TopKWeights::kRenormalised : experts::TopKWeights::kAsTheyAre,
+          .precision = job.compute.precision, .combine = job.exchange.combine, .overlap = job.exchange.overlap};
+}
+
+}  // namespace
+
+DeviceTransformer::DeviceTransformer(const DeviceJob& job, ModelWeights& weights)
+    : Transformer(job.config, job.compute),
+      job_(job),
+      stream_(experts::cuda::make_stream()),
+      weights_(upload_weights(job.config, weights)),
+      links_(comm::make_device_links(job.comm)),
+      agreement_(job.comm),
+      moe_(*links_, job.placement, job.comm.rank(), moe_options(job)),
+      head_(job.config, weights_, dense_, job.compute.precision),
+      tables_(job.config, job.compute.precision),
+      graphs_(*links_, stream_.get(), job.exchange.trace),
+      counts_(job.config.num_layers * job.config.num_experts),
+      host_counts_(size(job.config.num_layers * job.config.num_experts)) {
+  prepare_products();
+}
+
+/// Each shape of product gets its algorithm for good, with the weights of the first layer.
+void DeviceTransformer::prepare_products() {
+  if (precision() == experts::Precision::kFloat32 || weights_.layers.empty()) {
+    return;
+  }
+  cudaDeviceProp device{};
+  int number = 0;
+  check(cudaGetDevice(&number), "cudaGetDevice");
+  check(cudaGetDeviceProperties(&device, number), "cudaGetDeviceProperties");
+  const std::int64_t most_rows = std::int64_t{64} * device.multiProcessorCount;  // as many as keep all of it busy
+  const auto prepare = [&](std::int64_t n, std::int64_t k, DenseProblem::Store store, const bfloat16* w) {
+    dense_.prepare({.shape = {.n = n, .k = k, .y_stride = n, .store = store}, .w = w, .most_rows = most_rows}, stream_.get());
+  };
+  const DeviceLayer& layer = weights_.layers.front();
+  for (const std::int64_t n : {query_width() + 2 * key_width(), 2 * key_width(), query_width()}) {
+    prepare(n, config_.hidden, DenseProblem::Store::kWrite, layer.qkv.data());
+  }
+  prepare(config_.hidden, query_width(), DenseProblem::Store::kAdd, layer.output.data());
+  for (const std::int64_t n : head_.widths()) {
+    prepare(n, config_.hidden, DenseProblem::Store::kWrite, weights_.head.data());
+  }
+  for (const std::string& line : dense_.log()) {
+    if (job_.log != nullptr) {
+      job_.log->debug("{}", line);
+    }
+  }
+}
+
+/// Nothing that was queued may outlive the memory it uses; a device that has failed has nothing queued.
+DeviceTransformer::~DeviceTransformer() { static_cast<void>(cudaStreamSynchronize(stream_.get())); }
+
+void DeviceTransformer::begin(const StepBatch& batch, comm::Vote vote) {
+  const experts::cuda::Range range("agree, send tables");
+  batch_ = &batch;
+  step_ = agreement_.agree(vote, {.rows = batch.num_rows(), .wanted = std::ssize(batch.wanted), .sequences = std::ssize(batch.sequences),
+                                 .is_guided = !batch.guided.empty()});
+  if (!has(step_.votes, comm::Vote::kWork)) {
+    return;
+  }
+  if (graphs_.is_queued()) {  // nobody asked what the last pass found
+    links_->wait(stream_.get());
+    graphs_.end();
+  }
+  const comm::StepShape shape = comm::shape_of(step_);
+  const std::size_t rank = job_.comm.rank().at();
+  bool moved = moe_.begin_step(shape);
+  moved = tables_.begin(shape, rank) || moved;
+  moved = grow(shape.rows[rank], shape.wanted[rank]) || moved;
+  if (moved) {
+    graphs_.forget();
+  }
+  graphs_.begin(shape);
+  tables_.send(batch, own_.data(), stream_.get());
+}
+
+bool DeviceTransformer::grow(std::int64_t rows, std::int64_t wanted) {
+  bool moved = false;
+  for (const bool grown :
+       {residual_.grow(rows * config_.hidden), asking_.grow(wanted * config_.hidden), normed_.grow(rows * config_.hidden * value_bytes()),
+        projected_.grow(rows * (query_width() + 2 * key_width())), queries_.grow(rows * query_width() * value_bytes()),
+        mixed_.grow(rows * query_width() * value_bytes()), own_.grow(2 * rows * key_width() * value_bytes()),
+        final_.grow(wanted * config_.hidden), head_rows_.grow(wanted * config_.hidden * value_bytes())}) {
+    moved = moved || grown;
+  }
+  return moved;
+}
+
+void DeviceTransformer::run(const std::function<void()>& pass) {
+  if (!has(step_.votes, comm::Vote::kWork)) {
+    return;
+  }
+  const experts::cuda::Range range("queue layers");
+  const std::size_t bytes = host_counts_.size() * sizeof(std::int64_t);
+  check(cudaMemsetAsync(counts_.data(), 0, bytes, stream_.get()), "cudaMemsetAsync");
+  if (times_ != nullptr) {
+    pass();  // stage by stage
+  } else {
+    graphs_.run(pass);
+  }
+  moe_.count_step(config_.num_layers);
+}
+
+void DeviceTransformer::marked(Stage stage) {
+  if (times_ != nullptr) {
+    links_->wait(stream_.get());
+    mark(times_, stage);
+  }
+}
+
+void DeviceTransformer::embed() {
+  const auto& a = tables_.arrays();
+  experts::cuda::embed({.embedding = weights_.embedding.data(), .hidden = config_.hidden, .rows = tables_.rows(), .tokens = a.tokens,
+                        .places = a.places, .weights = a.added_weights, .added = tables_.added(), .residual = residual_.data()},
+                       stream_.get());
+  marked(Stage::kEmbedding);
+}
+
+void DeviceTransformer::multiply(experts::cuda::Inputs x, const bfloat16* w, const Count& rows, std::int64_t n, std::int64_t k,
+                                 DenseProblem::Store store, float* y) {
+  dense_.multiply({.x = x, .w = w, .rows = rows, .n = n, .k = k, .store = store, .y = y, .y_stride = n}, stream_.get());
+}
+
+void DeviceTransformer::attend(std::int64_t index, std::size_t, Rows asking) {
+  const DeviceLayer& layer = weights_.layers[size(index)];
+  const bool all = asking == Rows::kAll;
+  all ? project_all(layer, index) : project_last(layer, index);
+  marked(Stage::kQkv);
+  const auto& a = tables_.arrays();
+  experts::cuda::attend({.q = values(queries_), .num_heads = config_.num_heads, .num_kv_heads = config_.num_kv_heads,
+                         .head_dim = config_.head_dim, .layer = index, .num_tasks = all ? tables_.tasks() : tables_.wanted_tasks(),
+                         .tasks = all ? a.tasks : a.wanted_tasks, .sequences = a.sequences,
+                         .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim)), .out = values(mixed_)},
+                        stream_.get());
+  marked(Stage::kAttention);
+  multiply(values(mixed_), layer.output.data(), all ? tables_.rows() : tables_.wanted(), config_.hidden, query_width(),
+           DenseProblem::Store::kAdd, residual(asking));
+  marked(Stage::kOutput);
+}
+
+namespace {
+
+/// What all of a layer's heads have in common.
+HeadsProblem heads_of(const ModelConfig& config, const DeviceLayer& layer, std::int64_t index, const StepTables& tables, const float* projected,
+                      experts::cuda::Outputs queries) {
+  const bool has_norm = layer.q_norm.capacity() > 0;
+  return {.qkv = projected, .num_heads = config.num_heads, .num_kv_heads = config.num_kv_heads, .head_dim = config.head_dim, .layer = index,
+          .rows = tables.rows(), .sequence_of = tables.arrays().sequence_of, .positions = tables.arrays().positions,
+          .sequences = tables.arrays().sequences, .parts = HeadsProblem::Parts::kAll, .q_norm = has_norm ? layer.q_norm.data() : nullptr,
+          .k_norm = has_norm ? layer.k_norm.data() : nullptr, .eps = config.rms_norm_eps, .cos = tables.cos(), .sin = tables.sin(), .q = queries};
+}
+
+}  // namespace
+
+void DeviceTransformer::project_all(const DeviceLayer& layer, std::int64_t index) {
+  experts::cuda::rms_norm({.x = residual_.data(), .cols = config_.hidden, .rows = tables_.rows(), .picked = nullptr,
+                           .weight = layer.input_norm.data(), .eps = config_.rms_norm_eps, .y = values(normed_)},
+                          stream_.get());
+  marked(Stage::kNorms);
+  multiply(values(normed_), layer.qkv.data(), tables_.rows(), query_width() + 2 * key_width(), config_.hidden, DenseProblem::Store::kWrite,
+           projected_.data());
+  experts::cuda::prepare_heads(heads_of(config_, layer, index, tables_, projected_.data(), values(queries_)), stream_.get());
+}
+
+/// Keys and values of all rows, queries of the wanted ones, whose residuals alone go on.
+void DeviceTransformer::project_last(const DeviceLayer& layer, std::int64_t index) {
+  const auto& a = tables_.arrays();
+  const auto norm = [&](const Count& rows, const std::int32_t* picked) {
+    experts::cuda::rms_norm({.x = residual_.data(), .cols = config_.hidden, .rows = rows, .picked = picked, .weight = layer.input_norm.data(),
+                             .eps = config_.rms_norm_eps, .y = values(normed_)},
+                            stream_.get());
+  };
+  norm(tables_.rows(), nullptr);
+  multiply(values(normed_), layer.qkv.data() + query_width() * config_.hidden, tables_.rows(), 2 * key_width(), config_.hidden,
+           DenseProblem::Store::kWrite, projected_.data());
+  HeadsProblem heads = heads_of(config_, layer, index, tables_, projected_.data(), values(queries_));
+  heads.parts = HeadsProblem::Parts::kKeysAndValues;
+  experts::cuda::prepare_heads(heads, stream_.get());
+  norm(tables_.wanted(), a.wanted);
+  experts::cuda::gather_rows({.x = residual_.data(), .cols = config_.hidden, .rows = tables_.wanted(), .picked = a.wanted, .y = asking_.data()},
+                             stream_.get());
+  multiply(values(normed_), layer.qkv.data(), tables_.wanted(), query_width(), config_.hidden, DenseProblem::Store::kWrite, projected_.data());
+  heads.parts = HeadsProblem::Parts::kQueries;
+  heads.rows = tables_.wanted();
+  heads.positions = a.wanted_positions;
+  experts::cuda::prepare_heads(heads, stream_.get());
+}
+
+/// The whole of DeviceMoe's layer: router, exchange, experts, sums into the residual.
+void DeviceTransformer::run_experts(std::int64_t index, std::size_t, Rows asking) {
+  const DeviceLayer& layer = weights_.layers[size(index)];
+  const bool all = asking == Rows::kAll;
+  moe_.run({.norm = layer.post_attention_norm.data(), .router = layer.router.data(),
+            .experts = {.gate_up = layer.gate_up.data(), .down = layer.down.data()}},
+           all ? DeviceRows::kAll : DeviceRows::kWanted, all ? tables_.rows() : tables_.wanted(), residual(asking),
+           counts_.data() + index * config_.num_experts, stream_.get());
+  marked(Stage::kExperts);
+}
+
+void DeviceTransformer::norm_wanted() {
+  const auto& a = tables_.arrays();
+  const bool guided = tables_.is_guided();
+  experts::cuda::rms_norm({.x = asking_.data(), .cols = config_.hidden, .rows = tables_.wanted(), .picked = nullptr,
+                           .weight = weights_.final_norm.data(), .eps = config_.rms_norm_eps,
+                           .y = guided ? experts::cuda::Outputs{final_.data(), experts::Precision::kFloat32} : values(head_rows_)},
+                          stream_.get());
+  if (guided) {
+    experts::cuda::join_sides({.x = final_.data(), .cols = config_.hidden, .rows = tables_.joined(), .a = a.join_a, .b = a.join_b,
+                               .weights = a.join_weights, .y = values(head_rows_)},
+                              stream_.get());
+  }
+  marked(Stage::kNorms);
+}
+
+std::vector<RowSummary> DeviceTransformer::summarise(std::span<const HeadQuery> queries) {
+  const experts::cuda::Range range("head, wait for results");
+  auto found = head_.summarise(values(head_rows_), queries, *links_, stream_.get());
+  graphs_.end();
+  return found;
+}
+
+std::vector<float> DeviceTransformer::logits(std::int64_t begin, std::int64_t end) {
+  auto found = head_.logits({head_rows_.data() + begin * config_.hidden * value_bytes(), precision()}, end - begin, *links_, stream_.get());
+  graphs_.end();
+  return found;
+}
+
+std::vector<float> DeviceTransformer::rows() const {
+  links_->wait(stream_.get());
+  const std::int64_t count = tables_.num_joined() * config_.hidden;
+  std::vector<float> out(size(count));
+  if (precision() == experts::Precision::kFloat32) {
+    check(cudaMemcpy(out.data(), head_rows_.data(), size(count * 4), cudaMemcpyDefault), "cudaMemcpy of rows");
+    return out;
+  }
+  std::vector<bfloat16> narrow_rows(size(count));
+  check(cudaMemcpy(narrow_rows.data(), head_rows_.data(), size(count * 2), cudaMemcpyDefault), "cudaMemcpy of rows");
+  std::transform(narrow_rows.begin(), narrow_rows.end(), out.begin(), to_float);
+  return out;
+}
+
+std::span<const std::int64_t> DeviceTransformer::router_counts() const {
+  links_->wait(stream_.get());
+  check(cudaMemcpy(host_counts_.data(), counts_.data(), host_counts_.size() * sizeof(std::int64_t), cudaMemcpyDefault), "cudaMemcpy of counts");
+  return host_counts_;
+}
+
+comm::ExchangeStatistics DeviceTransformer::exchange_statistics() const {
+  comm::ExchangeStatistics now = moe_.statistics(stream_.get());
+  now.num_layers = size(graphs_.steps() * config_.num_layers);
+  return now;
+}
+
+std::unique_ptr<KvMemory> DeviceTransformer::make_kv_memory(const KvShape& shape) const {
+  try {
+    return std::make_unique<DeviceKeyValues>(shape);
+  } catch (const Error& error) {
+    if (error.code() == ExitCode::kBadInput) {
+      return nullptr;  // no memory left
+    }
+    throw;
+  }
+}
+
+std::optional<std::uint64_t> DeviceTransformer::free_device_bytes() const {
+  std::size_t left = 0, all = 0;
+  check(cudaMemGetInfo(&left, &all), "cudaMemGetInfo");
+  return left;
+}
+
+}  // namespace unmask::runtime::cuda

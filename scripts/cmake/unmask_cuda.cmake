@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# Whether GPU ranks are built: UNMASK_CUDA ON, OFF, or AUTO, which takes them where everything is found. Sets UNMASK_HAS_CUDA
+# and prints one line. What it needs: CUDA 12.5 or newer with cuBLAS, and NCCL.
+set(UNMASK_CUDA AUTO CACHE STRING "GPU ranks: ON, OFF, or AUTO (where CUDA 12.5, cuBLAS and NCCL are found)")
+set_property(CACHE UNMASK_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(UNMASK_CUDA_ARCHITECTURES "80-real;90a-real;80-virtual" CACHE STRING
+  "GPUs to compile for; the last one is code that newer drivers compile for theirs")
+
+set(UNMASK_HAS_CUDA OFF)
+if(NOT UNMASK_CUDA STREQUAL "OFF")
+  find_package(CUDAToolkit 12.5 QUIET)
+  find_path(UNMASK_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(UNMASK_NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${CUDAToolkit_LIBRARY_DIR} ${CUDAToolkit_LIBRARY_DIR}/../../../lib)
+  set(missing "")
+  if(NOT CUDAToolkit_FOUND)
+    list(APPEND missing "CUDA 12.5")
+  endif()
+  if(NOT TARGET CUDA::cublasLt)
+    list(APPEND missing "cuBLAS")
+  endif()
+  if(NOT UNMASK_NCCL_INCLUDE OR NOT UNMASK_NCCL_LIBRARY)
+    list(APPEND missing "NCCL")
+  endif()
+  if(missing)
+    list(JOIN missing ", " missing)
+    if(UNMASK_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "UNMASK_CUDA is ON, but these were not found: ${missing}")
+    endif()
+    message(STATUS "GPU ranks: left out (not found: ${missing})")
+  else()
+    set(UNMASK_HAS_CUDA ON)
+    set(CMAKE_CUDA_ARCHITECTURES ${UNMASK_CUDA_ARCHITECTURES})
+    set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+    enable_language(CUDA)
+    add_library(unmask_nccl INTERFACE)
+    target_include_directories(unmask_nccl SYSTEM INTERFACE $<BUILD_INTERFACE:${UNMASK_NCCL_INCLUDE}>)
+    target_link_libraries(unmask_nccl INTERFACE ${UNMASK_NCCL_LIBRARY})
+    message(STATUS "GPU ranks: CUDA ${CUDAToolkit_VERSION}, NCCL in ${UNMASK_NCCL_LIBRARY}, for ${UNMASK_CUDA_ARCHITECTURES}")
+  endif()
+else()
+  message(STATUS "GPU ranks: left out (UNMASK_CUDA is OFF)")
+endif()
+
+# unmask_cuda_library(room SOURCES ... PUBLIC libs...): like unmask_library, with files for nvcc among the sources. A multiply-add
+# is fused only where a kernel asks for it.
+function(unmask_cuda_library room)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC" ${ARGN})
+  add_library(unmask_${room} STATIC ${ARG_SOURCES})
+  target_compile_features(unmask_${room} PUBLIC cxx_std_20)
+  set_target_properties(unmask_${room} PROPERTIES CXX_EXTENSIONS OFF)
+  target_include_directories(unmask_${room} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_compile_options(unmask_${room} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wconversion -Wshadow -ffp-contract=off>
+    $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${UNMASK_WERROR}>>:-Werror>
+    $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -O3 -fmad=false -DFMT_CONSTEVAL=>)
+  if(UNMASK_DEBUG_CHECKS)
+    target_compile_definitions(unmask_${room} PUBLIC UNMASK_DEBUG_CHECKS=1)
+  endif()
+  if(UNMASK_SANITIZE)
+    target_compile_options(unmask_${room} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${UNMASK_SANITIZE}>)
+  endif()
+  target_link_libraries(unmask_${room} PUBLIC ${ARG_PUBLIC} CUDA::cudart_static)
+endfunction()
