@@ -63,13 +63,14 @@ else
   run dev all -LE family  # the whole suites once more with each kernel family forced: only in the full form
 fi
 if [ "$form" != quick ]; then
-  run asan unit_tests -L unit -LE 'slow|golden'  # all golden cases take long under sanitizers: a few run below
+  # All golden cases take long under sanitizers: a few run below. The threads of a simulated GPU are fibers that switch stacks.
+  run asan unit_tests -L unit -LE 'slow|golden|simulator'
   build/asan/bin/golden_test --gtest_brief=1 --gtest_filter='*plain_2ranks*:*LogitsAndRouterCounts/uneven_4ranks*' || failed=1
   run fuzz fuzz_targets -L fuzz
 fi
 if [ "$form" = full ]; then
   run x86-64 unit_tests -L unit -LE slow
-  run tsan unit_tests -L unit -LE 'slow|golden'
+  run tsan unit_tests -L unit -LE 'slow|golden|simulator'
   for target in build/fuzz/bin/fuzz_*; do
     if [ ! -f "$target" ] || [ ! -x "$target" ]; then
       continue

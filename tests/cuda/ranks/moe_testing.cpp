@@ -199,20 +199,18 @@ std::vector<float> run_on_host(const MoeModel& model, std::int64_t num_rows, std
         weights.push_back({as_matrix(layer.gate[e], c.width, c.hidden), as_matrix(layer.up[e], c.width, c.hidden),
                            as_matrix(layer.down[e], c.hidden, c.width)});
       }
-      std::vector<float> normed(size(rows * c.hidden)), sums(normed.size());
+      std::vector<float> normed(size(rows * c.hidden));
       experts::Router router({.top_k = c.top_k, .weights = experts::TopKWeights::kRenormalised});
       const auto routing = router.route_normed(compute, {.x = residual.data(), .rows = rows, .weight = layer.norm, .eps = kEps},
                                                as_matrix(layer.router, c.num_experts, c.hidden), normed.data());
-      exchange->dispatch(normed, routing, comm::Vote::kWork);
+      exchange->dispatch(normed, routing, {.vote = comm::Vote::kWork});
+      exchange->arrive();
       experts::GroupedExperts grouped;
       for (std::int64_t chunk = 0; chunk < exchange->num_chunks(); ++chunk) {
         const auto work = exchange->receive(chunk);
         exchange->give_back(chunk, grouped.run(compute, weights, c.hidden, work));
       }
-      exchange->combine(sums);
-      for (std::size_t i = 0; i < sums.size(); ++i) {
-        residual[i] += sums[i];
-      }
+      exchange->combine({residual.data(), normed.size()});
     }
   });
   return residual;
