@@ -58,6 +58,9 @@ void add_report(bench::Record& record, const LoadReport& last) {
   add_quantiles(record, "latency", last.latency_ms, {50, 90, 99});
   record.results.push_back({"kv_peak_bytes", static_cast<std::int64_t>(last.kv_peak_bytes)});
   record.results.push_back({"outside_network_percent", 100 * last.outside_share});
+  if (last.device_idle_share >= 0) {
+    record.results.push_back({"device_idle_percent", 100 * last.device_idle_share});
+  }
 }
 
 /// Collective, when all cases are done: what the machine allows is measured behind them, as it takes much memory.
@@ -88,7 +91,7 @@ BenchResult bench_generate(const Job& job) {
   const runtime::EngineOptions options{.max_rows = job.options().integer("max-rows"), .kv_memory_bytes = network.kv_memory_bytes(),
                                        .eos_tokens = work.special.ends, .mask_token = work.special.mask};
   const std::int64_t repeats = job.options().given("repeat") ? job.options().integer("repeat") : 1;
-  BenchResult out{.records = {}, .threads = network.num_threads(), .kernel = std::string(network.kernels().name)};
+  BenchResult out{.records = {}, .threads = network.num_threads(), .kernel = std::string(network.device() == "cpu" ? network.kernels().name : network.device())};
   std::vector<StepCounts> steps;  // by case
   std::map<std::int64_t, std::vector<TokenId>> answers;  // the same request has the same answer in every case
   for (const std::int64_t concurrency : at_a_time) {

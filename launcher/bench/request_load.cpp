@@ -97,6 +97,12 @@ class Load {
   std::map<std::int64_t, std::vector<TokenId>> answers_;
 };
 
+/// Of all steps so far; -1 on processors.
+double device_idle_share(Network& network) {
+  const auto times = network.transformer().device_times();
+  return times ? times->idle_seconds / std::max(times->idle_seconds + times->busy_seconds, 1e-9) : -1;
+}
+
 void append(std::vector<double>& to, const std::vector<double>& from) { to.insert(to.end(), from.begin(), from.end()); }
 
 void add_rank(LoadReport& all, ByteReader mine) {
@@ -125,6 +131,9 @@ LoadReport run_load(const Job& job, Network& network, const runtime::EngineOptio
   LoadReport all;
   for (const auto& bytes : job.comm.all_gather(load.pack())) {
     add_rank(all, ByteReader(bytes));
+  }
+  for (const auto& bytes : job.comm.all_gather(ByteWriter().put(device_idle_share(network)).take())) {
+    all.device_idle_share = std::max(all.device_idle_share, ByteReader(bytes).get<double>());
   }
   all.step_counts = load.take_step_counts();
   return all;

@@ -15,6 +15,7 @@ namespace unmask::launcher {
 struct LoadReport {
   double seconds = 0;
   double outside_share = 0;  ///< of the time: not in the network (forward and head); of the rank that has most of it
+  double device_idle_share = -1;  ///< of the time of a GPU: between steps, without work; of the rank that has most of it; -1: no GPU
   std::int64_t steps = 0;    ///< forwards
   std::int64_t passes = 0, rows = 0, tokens = 0, failed = 0;
   std::uint64_t kv_peak_bytes = 0;  ///< summed over ranks

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Whether GPU ranks are built: UNMASK_CUDA ON, OFF, or AUTO, which takes them where everything is found. Sets UNMASK_HAS_CUDA
-# and prints one line. What it needs: CUDA 12.5 or newer with cuBLAS, and NCCL.
+# and prints one line. What it needs: CUDA 12.5 or newer with cuBLAS, and NCCL; the latter two are loaded when a GPU is first used.
 set(UNMASK_CUDA AUTO CACHE STRING "GPU ranks: ON, OFF, or AUTO (where CUDA 12.5, cuBLAS and NCCL are found)")
 set_property(CACHE UNMASK_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(UNMASK_CUDA_ARCHITECTURES "80-real;90a-real;80-virtual" CACHE STRING
@@ -37,7 +37,6 @@ if(NOT UNMASK_CUDA STREQUAL "OFF")
     enable_language(CUDA)
     add_library(unmask_nccl INTERFACE)
     target_include_directories(unmask_nccl SYSTEM INTERFACE $<BUILD_INTERFACE:${UNMASK_NCCL_INCLUDE}>)
-    target_link_libraries(unmask_nccl INTERFACE ${UNMASK_NCCL_LIBRARY})
     message(STATUS "GPU ranks: CUDA ${CUDAToolkit_VERSION}, NCCL in ${UNMASK_NCCL_LIBRARY}, for ${UNMASK_CUDA_ARCHITECTURES}")
   endif()
 else()

@@ -205,13 +205,16 @@ class Resumed(BatchTest):
 
 class Stopped(BatchTest):
     def stop(self, command, how, within, codes):
+        size = lambda: self.output.stat().st_size if self.output.exists() else 0
+        before = size()
         with open(self.work / "log", "a") as log:
-            job = subprocess.Popen([*map(str, command), "batch", "--model", str(DEMO), "-i", str(self.input), "-o", str(self.output)],
+            job = subprocess.Popen([*map(str, command), "batch", "--model", str(DEMO), "-i", str(self.input), "-o", str(self.output),
+                                    "--max-rows", "256"],  # so that a run answers a few long before it has answered all
                                    stderr=log)
         try:
-            for _ in range(600):
-                time.sleep(0.05)
-                if self.output.exists() and self.output.stat().st_size > 0:
+            for _ in range(3000):
+                time.sleep(0.01)
+                if size() > before:  # this run has answered: it knows of signals
                     break
             start = time.monotonic()
             how(job)
