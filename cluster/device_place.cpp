@@ -22,6 +22,9 @@ Machine load_machine_with_devices() {
   Machine machine(topology);
   hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED);
   hwloc_topology_set_io_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_IMPORTANT);
+  for (const char* const runtime : {"opencl", "cuda", "nvml", "rsmi", "levelzero", "gl"}) {  // buses are enough: these would start up devices
+    hwloc_topology_set_components(topology, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, runtime);
+  }
   return hwloc_topology_load(topology) == 0 ? std::move(machine) : Machine();
 }
 

@@ -96,7 +96,7 @@ std::uint64_t peak_memory_bytes() {
   const std::uint64_t proportional = proportional_memory_bytes();
   const std::uint64_t of_others = proportional == 0 || resident < proportional ? 0 : resident - proportional;
   const std::uint64_t peak = kilobytes("/proc/self/status", "VmHWM:");
-  return peak - std::min(peak, of_others);
+  return std::max(peak - std::min(peak, of_others), proportional);  // the system counts the peak in batches of pages
 }
 
 std::uint64_t proportional_memory_bytes() { return kilobytes("/proc/self/smaps_rollup", "Pss:"); }

@@ -78,8 +78,8 @@ TEST(AvailableMemory, ObeysAGroupOfV1SeenFromInsideAContainer) {
 TEST(Memory, OfThisProcessFollowsWhatItTouches) {
   const std::uint64_t available = available_memory_bytes();
   EXPECT_GT(available, std::uint64_t{1} << 20);
-  const std::uint64_t peak = peak_memory_bytes();
   const std::uint64_t proportional = proportional_memory_bytes();
+  const std::uint64_t peak = peak_memory_bytes();
   EXPECT_GT(peak, 0U);
   EXPECT_LE(proportional, peak);
   constexpr std::size_t kBytes = 64 << 20;
