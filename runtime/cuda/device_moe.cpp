@@ -200,10 +200,4 @@ comm::ExchangeStatistics DeviceMoe::statistics(cudaStream_t stream) const {
   return statistics;
 }
 
-std::uint64_t DeviceMoe::device_bytes() const {
-  return local_of_.bytes() + owner_.bytes() + traffic_.bytes() + units_.bytes() + terms_.bytes() + rows_.bytes() + ids_.bytes() + weights_.bytes() + offsets_.bytes() +
-         pair_rows_.bytes() + pair_of_.bytes() + cursors_.bytes() + pair_weights_.bytes() + h_.bytes() + y_.bytes() + rounded_.bytes() +
-         plain_.bytes();
-}
-
 }  // namespace unmask::runtime::cuda

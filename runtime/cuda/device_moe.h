@@ -66,8 +66,6 @@ class DeviceMoe {
   /// Bytes so far; waits for the stream. wire_bytes: messages have room for all rows of a shape, whatever they chose. minimum_bytes: the
   /// rows that this rank's rows needed elsewhere, and those that had to come back for them.
   comm::ExchangeStatistics statistics(cudaStream_t stream) const;
-  std::uint64_t wire_bytes() const { return wire_bytes_; }
-  std::uint64_t device_bytes() const;
 
  private:
   void exchange(std::string_view operation, const MoeLayout::Messages& messages, const experts::cuda::Event& begin, cudaStream_t stream);
