@@ -144,8 +144,7 @@ struct PanelAddProblem {
   std::int64_t slots_stride;
 };
 
-/// PanelGateUpProblem with quantised weights (quantised.h), expanded to bfloat16 on the way. Of `product`, the weights are not
-/// used.
+/// PanelGateUpProblem with quantised weights (quantised.h), expanded on the way. Of `product`, the weights are not used.
 struct QuantisedGateUpProblem {
   PanelGateUpProblem product;
   WeightType type;

@@ -134,6 +134,23 @@ float number_at(WeightType type, const std::byte* tile, std::int64_t n, std::int
   return static_cast<float>(bits < 8 ? bits : bits - 16);
 }
 
+template <class Value, class Rounding>
+void expand(const Matrix& m, std::int64_t begin, std::int64_t end, Value* rows, Rounding as_value) {
+  const QuantisedForm form = quantised_form(m.type());
+  UNMASK_CHECK(begin % kPanelRows == 0 && begin <= end && end <= m.rows(), "rows {} to {} of {}", begin, end, m.rows());
+  for (std::int64_t r = begin; r < end; ++r) {
+    auto* panel = const_cast<std::byte*>(m.quantised_panel(r / kPanelRows));  // only read
+    for (std::int64_t k = 0; k < m.cols(); ++k) {
+      const GroupPlace group = place_of_group(m.type(), panel, k / form.group);
+      bfloat16 scale;
+      std::memcpy(&scale, group.scales + r % kPanelRows * 2, sizeof(scale));
+      const std::byte* tile = group.tiles + k % form.group / kTileCols * form.tile_bytes;
+      const float number = number_at(m.type(), tile, r % kPanelRows, k % kTileCols);
+      rows[(r - begin) * m.cols() + k] = as_value(number * to_float(scale));
+    }
+  }
+}
+
 }  // namespace
 
 std::int64_t quantised_panel_bytes(WeightType type, std::int64_t cols) {
@@ -165,20 +182,10 @@ void quantise_panel(const bfloat16* stored, std::int64_t p, Matrix& m) {
   }
 }
 
-void expand_rows(const Matrix& m, std::int64_t begin, std::int64_t end, bfloat16* rows) {
-  const QuantisedForm form = quantised_form(m.type());
-  UNMASK_CHECK(begin % kPanelRows == 0 && begin <= end && end <= m.rows(), "rows {} to {} of {}", begin, end, m.rows());
-  for (std::int64_t r = begin; r < end; ++r) {
-    auto* panel = const_cast<std::byte*>(m.quantised_panel(r / kPanelRows));  // only read
-    for (std::int64_t k = 0; k < m.cols(); ++k) {
-      const GroupPlace group = place_of_group(m.type(), panel, k / form.group);
-      bfloat16 scale;
-      std::memcpy(&scale, group.scales + r % kPanelRows * 2, sizeof(scale));
-      const std::byte* tile = group.tiles + k % form.group / kTileCols * form.tile_bytes;
-      const float number = number_at(m.type(), tile, r % kPanelRows, k % kTileCols);
-      rows[(r - begin) * m.cols() + k] = round_away(number * to_float(scale));
-    }
-  }
+void expand_rows(const Matrix& m, std::int64_t begin, std::int64_t end, bfloat16* rows) { expand(m, begin, end, rows, round_away); }
+
+void expand_rows(const Matrix& m, std::int64_t begin, std::int64_t end, float* rows) {
+  expand(m, begin, end, rows, [](float exact) { return exact; });
 }
 
 std::string_view name_of(WeightType type) {

@@ -10,8 +10,9 @@
 
 namespace unmask::experts {
 
-/// Weights of fewer bits: w = number * scale, symmetric, one bfloat16 scale for a group of inputs of one output. Wherever it is
-/// used, w is a bfloat16, rounded to nearest, ties away from zero (docs/quantisation.md says why all this).
+/// Weights of fewer bits: w = number * scale, symmetric, one bfloat16 scale for a group of inputs of one output
+/// (docs/quantisation.md says why all this). Kernels that multiply floats take w as it is; for those that multiply bfloat16, w is
+/// rounded to nearest, ties away from zero.
 ///
 /// A panel of 16 outputs is one stream of blocks:
 ///
@@ -45,8 +46,10 @@ std::int64_t stored_bytes(WeightType type, std::int64_t rows, std::int64_t cols)
 /// filled by different threads.
 void quantise_panel(const bfloat16* stored, std::int64_t p, Matrix& m);
 
-/// Rows [begin, end) of a quantised matrix as every kernel family understands them, without padding; begin: a multiple of 16.
+/// Rows [begin, end) of a quantised matrix, without padding, rounded; begin: a multiple of 16.
 void expand_rows(const Matrix& m, std::int64_t begin, std::int64_t end, bfloat16* rows);
+/// The same, exact.
+void expand_rows(const Matrix& m, std::int64_t begin, std::int64_t end, float* rows);
 
 /// "bf16", "int8", "int4".
 std::string_view name_of(WeightType type);

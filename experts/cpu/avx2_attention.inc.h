@@ -86,7 +86,7 @@ void score_block(const AttentionRoom& room, const float* queries) {
     for (int r = 0; r < kMostRows; ++r) {
       rows.at[r] = room.keys + (j + r) * room.key_stride;
     }
-    WideWeights<kStep> weights[1] = {{queries}};
+    WideWeights<kStep> weights[1] = {WideWeights<kStep>(queries)};
     BlockSums<kMostRows, 1> sums;
     sums.clear();
     Nothing nothing;
@@ -134,7 +134,7 @@ inline void mix_rows(const AttentionProblem& a, const AttentionRoom& room, std::
       rows.at[r] = room.scores + lane + r;
       sums.of[0][r] = is_first ? broadcast(0.0F) : load_padded(out + r * a.out_stride, count) * spread(correction + lane + r);
     }
-    WideWeights<kStep> weights[1] = {{room.values + d * kKeysAtOnce}};
+    WideWeights<kStep> weights[1] = {WideWeights<kStep>(room.values + d * kKeysAtOnce)};
     Nothing nothing;
     multiply_block<kStep>(rows, weights, kKeysAtOnce / kStep, nothing, sums);
     for (int r = 0; r < R; ++r) {

@@ -4,12 +4,12 @@
 //   acc [rows][16 outputs] += x[row][k] * w[k][16 outputs], k by k
 //
 // Lanes are outputs: an input is broadcast to all of them, a weight vector is widened once for all rows of the block. An output's
-// sum takes its k in ascending order in one lane, one fused multiply-add each, in partial sums of kStepsPerSum steps, whatever
-// blocking is chosen and however the weights are stored: a row's result never depends on the rows beside it.
+// sum takes its k in ascending order in one lane, one fused multiply-add each, in partial sums of Weights::kStepsPerSum steps,
+// whatever blocking is chosen and wherever the weights are expanded: a row's result never depends on the rows beside it.
 
 constexpr int kMostRows = 6;         // x 2 registers of sums; two more of weights, one of inputs
 constexpr int kTileInputs = 32;
-constexpr std::int64_t kStepsPerSum = 8;  // 256 inputs of a tile: rounding errors of long sums stay those of short ones
+constexpr std::int64_t kPlainSteps = 8;  // of a partial sum: 256 inputs. Rounding errors of long sums stay those of short ones
 constexpr std::int64_t kLineBytes = 64;
 
 /// All lanes the same, without the addition of a zero that broadcast() makes.
@@ -56,12 +56,16 @@ struct BlockSums {
   }
 };
 
-/// sums += the products of `num_steps` steps of kStep inputs, some steps at a time. Weights::get(k) gives those of input k of a step;
-/// Beside::step() may ask for memory.
+/// sums += the products of `num_steps` steps of kStep inputs, Weights::kStepsPerSum at a time, between begin_sum() and add_to().
+/// Weights::get(k) gives those of input k of a step; Beside::step() may ask for memory.
 template <int kStep, int R, int N, class Rows, class Weights, class Beside>
 [[gnu::always_inline]] inline void multiply_block(Rows rows, Weights (&weights)[size(N)], std::int64_t num_steps, Beside& beside, BlockSums<R, N>& sums) {
-  for (std::int64_t begin = 0; begin < num_steps; begin += kStepsPerSum) {
-    const std::int64_t end = begin + kStepsPerSum < num_steps ? begin + kStepsPerSum : num_steps;
+  for (std::int64_t begin = 0; begin < num_steps; begin += Weights::kStepsPerSum) {
+    const std::int64_t end = begin + Weights::kStepsPerSum < num_steps ? begin + Weights::kStepsPerSum : num_steps;
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) {
+      weights[n].begin_sum();
+    }
     Vec acc[size(N)][size(R)];
 #pragma GCC unroll 12
     for (int i = 0; i < N * R; ++i) {
@@ -69,10 +73,6 @@ template <int kStep, int R, int N, class Rows, class Weights, class Beside>
     }
     for (std::int64_t step = begin; step < end; ++step) {
       beside.step();
-#pragma GCC unroll 2
-      for (int n = 0; n < N; ++n) {
-        weights[n].begin();
-      }
 #pragma GCC unroll 32
       for (int k = 0; k < kStep; ++k) {
 #pragma GCC unroll 2
@@ -92,10 +92,18 @@ template <int kStep, int R, int N, class Rows, class Weights, class Beside>
     }
 #pragma GCC unroll 12
     for (int i = 0; i < N * R; ++i) {
-      sums.of[i / R][i % R] = sums.of[i / R][i % R] + acc[i / R][i % R];
+      weights[i / R].add_to(sums.of[i / R][i % R], acc[i / R][i % R]);
     }
   }
 }
+
+/// Weights that are multiplied as they are.
+struct Plain {
+  static constexpr std::int64_t kStepsPerSum = kPlainSteps;
+
+  void begin_sum() {}
+  static void add_to(Vec& total, const Vec& sum) { total = total + sum; }
+};
 
 /// Nothing to do beside a product.
 struct Nothing {
@@ -103,12 +111,12 @@ struct Nothing {
 };
 
 /// Weights of a panel in bfloat16 (Layout::kPanels): a line holds two inputs of 16 outputs, the first in the lower halves.
-struct NarrowWeights {
+struct NarrowWeights : Plain {
   static constexpr int kRowsOfTwo = 3;  ///< blocks of so many rows and fewer take two streams at once, so that sums hide their latency
   static constexpr std::int64_t kTileBytes = 1024;
   const char* at;
 
-  void begin() {}
+  explicit NarrowWeights(const char* panel) : at(panel) {}
   Vec get(int k) const {
     Vec w;
     for (int p = 0; p < kParts; ++p) {
@@ -122,11 +130,11 @@ struct NarrowWeights {
 
 /// Floats [k][16 outputs].
 template <int kStep>
-struct WideWeights {
+struct WideWeights : Plain {
   static constexpr int kRowsOfTwo = 3;
   const float* at;
 
-  void begin() {}
+  explicit WideWeights(const float* weights) : at(weights) {}
   Vec get(int k) const { return load(at + k * kLanes); }
   void next() { at += kStep * kLanes; }
 };

@@ -36,14 +36,14 @@ struct TwoMatrices {
   }
 };
 
-/// Weights in bfloat16, widened in registers for each block.
-template <class Panels>
+/// Streams that become floats in registers, for each block anew.
+template <class Weights, class Panels>
 struct NarrowSource {
   Panels panels;
 
   template <class Sink>
   void run(const PanelWalk& w, std::int64_t number, const Group& group, const Sink& sink) const {
-    const NarrowWeights weights[2] = {{group.now[0]}, {group.now[1]}};
+    const Weights weights[2] = {Weights(group.now[0]), Weights(group.now[1])};
     walk_rows(w, number, group, weights, number == 0 || w.rows <= kMostRows ? 1 : 0, sink);  // nobody asked before
   }
 };
@@ -121,16 +121,16 @@ struct ActivateSums {
 };
 
 void panel_gemm(const PanelGemmProblem& g) {
-  walk(g.walk, NarrowSource<OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), panel_bytes(g.walk.k), g.walk.num_panels}}, StoreSums{g});
+  walk(g.walk, NarrowSource<NarrowWeights, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), panel_bytes(g.walk.k), g.walk.num_panels}}, StoreSums{g});
 }
 
 void panel_add_down(const PanelAddProblem& g) {
-  walk(g.walk, NarrowSource<OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), panel_bytes(g.walk.k), g.walk.num_panels}}, AddSums{g});
+  walk(g.walk, NarrowSource<NarrowWeights, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), panel_bytes(g.walk.k), g.walk.num_panels}}, AddSums{g});
 }
 
 void panel_gate_up(const PanelGateUpProblem& g) {
   walk(g.walk,
-       NarrowSource<TwoMatrices>{{bytes_of(g.gate), bytes_of(g.up), bytes_of(g.next_gate), bytes_of(g.next_up), panel_bytes(g.walk.k), g.walk.num_panels}},
+       NarrowSource<NarrowWeights, TwoMatrices>{{bytes_of(g.gate), bytes_of(g.up), bytes_of(g.next_gate), bytes_of(g.next_up), panel_bytes(g.walk.k), g.walk.num_panels}},
        ActivateSums{g});
 }
 
