@@ -156,7 +156,7 @@ inline Vec rounded(Vec v, Precision precision) {
 
 /// e^x to within 2 units in the last place; 0 below -87, infinity above 88.7, NaN stays. Own code, not libm's, which
 /// may answer differently on another processor. x = n ln 2 + r, |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7.
-inline Vec exponential(Vec x) {
+[[gnu::always_inline]] inline Vec exponential(Vec x) {
   const Native kMagic = Native{} + 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   Vec y;
   for (int p = 0; p < kParts; ++p) {
