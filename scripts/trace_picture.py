@@ -51,7 +51,7 @@ def draw(events, layers):
         top += GAP
     for i in range(11):
         x = LEFT + (WIDTH - LEFT - 10) * i / 10
-        out.append(f'<text x="{x:.0f}" y="{top}" text-anchor="middle" fill="#666666">{(end - begin) * i / 10 / 1e3:.1f} ms</text>')
+        out.append(f'<text x="{x:.0f}" y="{top}" text-anchor="{"end" if i == 10 else "middle"}" fill="#666666">{(end - begin) * i / 10 / 1e3:.1f} ms</text>')
     return "\n".join(out + ["</svg>\n"])
 
 
