@@ -44,8 +44,8 @@ void shut_if_connected(int socket) {
 void shut_connections(const Process& launcher) {
   const auto process = static_cast<int>(::syscall(SYS_pidfd_open, launcher.id, 0U));
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(format("/proc/{}/fd", launcher.id), error)) {
-    const std::string name = entry.path().filename();
+  for (std::filesystem::directory_iterator entry(format("/proc/{}/fd", launcher.id), error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename();
     int number = 0;
     std::from_chars(name.data(), name.data() + name.size(), number);
     if (const auto copy = static_cast<int>(::syscall(SYS_pidfd_getfd, process, number, 0U)); copy >= 0) {

@@ -6,7 +6,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <string_view>
 
@@ -37,10 +36,11 @@ struct Stat {
 };
 
 /// /proc/ID/stat: "ID (name) state parent ...", minor and major faults in fields 10 and 12, the start time in field 22; the name
-/// may hold blanks and parentheses.
+/// may hold blanks and parentheses. Nothing where the process is gone, or goes before it is read.
 std::optional<Stat> read_stat(pid_t id) {
   std::ifstream file(format("/proc/{}/stat", id));
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  std::getline(file, text, '\0');  // unlike a stream's buffer, it does not throw where reading fails
   const auto open = text.find('(');
   const auto close = text.rfind(')');
   if (open == std::string::npos || close == std::string::npos || close < open) {
