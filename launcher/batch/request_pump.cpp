@@ -15,8 +15,14 @@
 namespace unmask::launcher {
 namespace {
 
+/// All that a line may make long: its texts, prompt and stop texts, most of them with the ticket and with the request.
 std::size_t bytes_of(const Prepared& prepared) {
-  return sizeof(Prepared) + prepared.ticket.prompt.size() * sizeof(TokenId) * 2 + prepared.ticket.id_json.size() * 2;
+  const Ticket& ticket = prepared.ticket;
+  std::size_t bytes = sizeof(Prepared) + ticket.prompt.size() * sizeof(TokenId) * 2 + ticket.id_json.size() * 2 + ticket.model.size();
+  for (const std::string& stop : ticket.stops) {
+    bytes += (sizeof(stop) + stop.size()) * 2;
+  }
+  return bytes + (prepared.refused ? std::string_view(prepared.refused->what()).size() : 0);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Streams requests of one token each through a batch job and looks at rank 0's memory: flat, but for 32 bytes a custom_id.
+"""Streams requests of one token each through a batch job and looks at rank 0's memory: flat, but for 32 bytes a custom_id. Then
+long stop texts behind a slow request: what is read ahead is bounded in bytes, whichever field they are in.
 
     batch_memory_test.py [--requests N] [--ranks R] [--samples FILE]
 
@@ -70,6 +71,24 @@ class Job:
         self.line_bytes = size(output) / count
 
 
+def read_ahead_peak(work, count=100, text_bytes=2_000_000):
+    """Peak of a process whose first request takes longer than the input's reading."""
+    slow = {"prompt": "hi", "gen_length": 480, "block_length": 480, "decoder": "steps", "steps": 480, "cache": "none", "stop_at_eos": False}
+    source = work / "long.jsonl"
+    with open(source, "w") as lines:
+        for _ in range(count):
+            lines.write(json.dumps({**slow, "stop": "x" * text_bytes}) + "\n")
+    command = [PROGRAM, "batch", "--model", DEMO, "-i", source, "-o", work / "long.out", "--reorder-window", "1", "--max-time", "6"]
+    with open(work / "log", "w") as errors:
+        job = subprocess.Popen(list(map(str, command)), stderr=errors)
+    peak = 0
+    while job.poll() is None:
+        time.sleep(0.05)
+        peak = max(peak, resident_bytes(job.pid, "VmHWM"))
+    assert job.returncode == 75, (work / "log").read_text()[-3000:]
+    return peak
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=40000)
@@ -81,13 +100,15 @@ def main():
         work = pathlib.Path(folder)
         few = Job(work, arguments.requests // 4, arguments.ranks, 0.1)
         all_of_them = Job(work, arguments.requests, arguments.ranks, 1.0 if arguments.samples else 0.1)
+        long_texts = read_ahead_peak(work) - model
     above = all_of_them.peak - model
     slope = (all_of_them.peak - few.peak) / (arguments.requests - arguments.requests // 4)
     print(f"{arguments.requests} requests in {all_of_them.seconds:.0f} s: rank 0 took {above / 1e6:.1f} MB above the model, "
-          f"{slope:.1f} bytes more a request than with a quarter of them", flush=True)
+          f"{slope:.1f} bytes more a request than with a quarter of them; {long_texts / 1e6:.1f} MB with long stop texts", flush=True)
     if arguments.samples:
         arguments.samples.write_text("".join(f"{output / all_of_them.line_bytes:.0f} {memory}\n" for output, memory in all_of_them.samples))
     assert above <= MOST_BYTES + ID_BYTES * arguments.requests, "too much memory"
+    assert long_texts <= MOST_BYTES, "too much is read ahead"
     return 0
 
 
