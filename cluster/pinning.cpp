@@ -108,6 +108,17 @@ std::string list_cores(std::span<const int> cores) {
   return out;
 }
 
+std::vector<int> units_of_thread() {
+  const Bits bits = read_affinity();
+  std::vector<int> units;
+  for (std::size_t i = 0; i < bits.size() * kBits; ++i) {
+    if ((bits[i / kBits] >> (i % kBits) & 1U) != 0) {
+      units.push_back(static_cast<int>(i));
+    }
+  }
+  return units;
+}
+
 Pin::Pin(int core) {
   Bits before = read_affinity();
   Bits one(kMaxUnits / kBits);

@@ -32,6 +32,9 @@ PinPlan plan_pins(std::span<const PinWish> ranks, std::int64_t cores_of_host, do
 /// "0-3 8": cores as people write them.
 std::string list_cores(std::span<const int> cores);
 
+/// Where the calling thread may run now: hardware threads, in their order. Empty where the system does not say.
+std::vector<int> units_of_thread();
+
 /// The calling thread runs on this core alone, until it is destroyed by the same thread: then wherever it ran before.
 class Pin {
  public:

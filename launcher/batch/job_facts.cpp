@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/batch/job_facts.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
 #include "base/byte_stream.h"
+#include "cluster/pinning.h"
 #include "launcher/run/version.h"
 #include "runtime/fingerprint.h"
 #include "runtime/input_file.h"
@@ -27,26 +28,15 @@ std::string text_fingerprint(const runtime::ModelFiles& files) {
   return all.text();
 }
 
-/// "0-3,8": the processing units that this thread may run on.
-std::string allowed_units() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) {
-    return "?";
+/// Where the threads of a team may run, all of them together: the first one alone, which asks, may be pinned to a core of its own.
+std::string units_of(ThreadTeam& team) {
+  std::vector<std::vector<int>> units(size(team.size()));
+  team.run([&](int member) { units[size(member)] = cluster::units_of_thread(); });
+  std::set<int> all;
+  for (const auto& of_one : units) {
+    all.insert(of_one.begin(), of_one.end());
   }
-  std::string out;
-  for (std::size_t i = 0; i < CPU_SETSIZE; ++i) {
-    if (!CPU_ISSET(i, &set)) {
-      continue;
-    }
-    std::size_t last = i;
-    while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, &set)) {
-      ++last;
-    }
-    out += format("{}{}{}", out.empty() ? "" : ",", i, last == i ? "" : format("-{}", last));
-    i = last;
-  }
-  return out;
+  return all.empty() ? "?" : cluster::list_cores(std::vector<int>(all.begin(), all.end()));
 }
 
 }  // namespace
@@ -82,9 +72,9 @@ std::string run_json(const Job& job, const Network& network) {
   return out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-void log_rank_map(const Job& job, const Network& network) {
+void log_rank_map(const Job& job, Network& network) {
   ByteWriter mine;
-  mine.put(job.comm.host()).put(std::int64_t{::getpid()}).put(std::int64_t{network.num_threads()}).put(allowed_units());
+  mine.put(job.comm.host()).put(std::int64_t{::getpid()}).put(std::int64_t{network.num_threads()}).put(units_of(network.team()));
   std::int64_t rank = 0;
   for (const auto& bytes : job.comm.all_gather(mine.take())) {
     ByteReader reader(bytes);

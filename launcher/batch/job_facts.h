@@ -15,7 +15,8 @@ JobFacts job_facts(const Job& job, const Network& network);
 /// Who runs, when and on how many ranks, as JSON for the journal.
 std::string run_json(const Job& job, const Network& network);
 
-/// Collective. On rank 0 the start block of the log: every rank with its host, cores and threads.
-void log_rank_map(const Job& job, const Network& network);
+/// Collective. On rank 0 the start block of the log: every rank with its host, its threads and the hardware threads that
+/// they run on.
+void log_rank_map(const Job& job, Network& network);
 
 }  // namespace unmask::launcher

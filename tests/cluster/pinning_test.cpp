@@ -67,6 +67,7 @@ TEST(Pin, HoldsAThreadOnACoreUntilItGoes) {
       const Pin pin(before.back());
       ASSERT_TRUE(pin.holds());
       EXPECT_THAT(cores_of_binding(), ElementsAre(before.back()));
+      EXPECT_THAT(units_of_thread(), ElementsAre(before.back()));
       std::thread([&] {
         EXPECT_THAT(cores_of_binding(), ElementsAre(before.back())) << "a thread begins where its maker is";
         leave_pins();

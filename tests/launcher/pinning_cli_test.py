@@ -4,9 +4,10 @@
 import os
 import re
 import subprocess
+import tempfile
 import unittest
 
-from unmask_cli import DATA, PROGRAM, CliTest
+from unmask_cli import DATA, DEMO, PROGRAM, CliTest
 
 CORES = sorted(os.sched_getaffinity(0))
 MPIRUN = ["mpirun", "--oversubscribe"]
@@ -42,6 +43,15 @@ class Pinning(CliTest):
         map_of = self.pinned(*MPIRUN, "--map-by", "core", "--bind-to", "core", "-n", "2")
         self.assertEqual(sorted(map_of), [0, 1])
         self.assertNotEqual(map_of[0], map_of[1])
+
+    def test_the_map_of_batch_has_the_units_of_all_threads(self):
+        two = f"{CORES[0]},{CORES[1]}"
+        with tempfile.TemporaryDirectory() as work:
+            for before in ((), (*MPIRUN, "--bind-to", "none", "-n", "1")):
+                done = subprocess.run(["taskset", "-c", two, *before, PROGRAM, "batch", "--model", DEMO, "-i", "-", "-o", f"{work}/out", "--restart",
+                                       "--threads", "2"], input=b"{}", capture_output=True, timeout=60, env=ENVIRONMENT)
+                found = re.search(r"rank 0: host \S+, process \d+, 2 threads on processing units (.*)", done.stderr.decode())
+                self.assertIn(found and found[1], [f"{CORES[0]}{between}{CORES[1]}" for between in "- "], done.stderr)
 
 
 if __name__ == "__main__":
