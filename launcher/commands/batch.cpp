@@ -4,6 +4,7 @@
 #include "launcher/batch/batch_status.h"
 #include "launcher/batch/dry_run.h"
 #include "launcher/batch/job_facts.h"
+#include "launcher/batch/job_paths.h"
 #include "launcher/batch/lockstep.h"
 #include "launcher/batch/stop_signals.h"
 #include "launcher/commands/commands.h"
@@ -34,6 +35,9 @@ struct RootSide {
 /// Opens the files and begins to read, before the weights are loaded: what is wrong with them is told at once.
 void open_files(const Job& job, const Network& network, RootSide& root) {
   const OptionValues& options = job.options();
+  require_good_paths({.input = options.text("input"),
+                      .output = options.text("output"),
+                      .summary = options.given("summary") ? std::optional<std::filesystem::path>(options.text("summary")) : std::nullopt});
   root.log.emplace(root.files, options.text("output"),
                    AnswerLog::Options{.facts = job_facts(job, network),
                                       .run_json = run_json(job, network),

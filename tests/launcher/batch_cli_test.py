@@ -164,6 +164,24 @@ class Resumed(BatchTest):
         self.assertRefused(self.batch(code=3), 3, "no journal")
         self.batch("--restart")
 
+    def test_no_file_overwrites_another(self):
+        self.write(questions(3))
+        asked, link = self.input.read_bytes(), self.work / "link.jsonl"
+        self.batch()
+        answers, journal = self.output.read_bytes(), pathlib.Path(f"{self.output}.journal")
+        link.symlink_to(self.input)
+        for wrong in (["-o", self.input], ["-o", link], ["--summary", self.input], ["--summary", self.output], ["--summary", journal]):
+            for ranks in (0, 2):
+                with self.subTest(wrong=wrong, ranks=ranks):
+                    self.assertRefused(unmask("batch", "--model", DEMO, "-i", self.input, *([] if "-o" in wrong else ["-o", self.output]), "--restart",
+                                              *wrong, ranks=ranks), 2, "are one file")
+        self.assertRefused(unmask("batch", "--model", DEMO, "-i", self.work / "typo", "-o", self.output, "--restart"), 3, "cannot be read")
+        self.assertRefused(self.batch("--restart", "--summary", self.work / "none/s.json", code=6), 6, "s.json: cannot be written")
+        self.assertRefused(unmask("batch", "--model", DEMO, "-i", self.input, "-o", self.work), 6, "a regular file")
+        self.assertFalse(pathlib.Path(f"{self.work}.journal").exists())
+        self.assertEqual((self.input.read_bytes(), self.output.read_bytes()), (asked, answers))
+        self.batch("--summary", "/dev/null")
+
     def test_full_disk(self):
         self.write(questions(2000))
         self.batch()
