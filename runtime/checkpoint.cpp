@@ -2,6 +2,7 @@
 #include "runtime/checkpoint.h"
 
 #include <algorithm>
+#include <span>
 #include <unordered_set>
 
 #include "base/error.h"
@@ -104,6 +105,23 @@ const ModelConfig& Checkpoint::config() const { return impl_->config; }
 const ModelFiles& Checkpoint::files() const { return impl_->files; }
 experts::WeightType Checkpoint::expert_type() const { return impl_->expert_type; }
 std::string Checkpoint::fingerprint() const { return impl_->fingerprint; }
+
+std::string Checkpoint::fingerprint_of_weights() const {
+  if (impl_->files.packed() != nullptr) {
+    return impl_->fingerprint;
+  }
+  constexpr std::uint64_t kSampleBytes = 64;
+  Fingerprint weights;
+  std::string sample;
+  impl_->visit([&](const TensorSlot& slot) {
+    const CheckpointFiles::Place& place = *impl_->tensors.find(slot.name);
+    sample.resize(std::min(kSampleBytes, place.tensor->num_bytes()));
+    place.file->file.read(place.tensor->begin + (place.tensor->num_bytes() - sample.size()) / 2, std::as_writable_bytes(std::span(sample)));
+    weights.add(sample);
+  });
+  return weights.text();
+}
+
 const std::vector<std::string>& Checkpoint::unknown_tensors() const { return impl_->unknown_tensors; }
 
 namespace {

@@ -61,6 +61,9 @@ class Checkpoint {
 
   /// A short text that differs whenever config, tensor names, types, shapes or file sizes differ: ranks compare it at start.
   std::string fingerprint() const;
+  /// A text that also differs for weights trained further: a few values from the middle of every tensor are in it. A packed file's
+  /// checksums are of all. Reads a page a tensor, of the files as they are now.
+  std::string fingerprint_of_weights() const;
 
   /// How the experts are stored.
   experts::WeightType expert_type() const;

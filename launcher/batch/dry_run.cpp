@@ -22,7 +22,7 @@ struct Survey {
   std::int64_t prompt_tokens = 0;
   std::int64_t answer_tokens = 0;
   std::int64_t longest = 0;       ///< positions
-  std::uint64_t most_bytes = 0;   ///< that one keeps between passes
+  std::map<std::uint64_t, std::int64_t> requests_by_bytes;  ///< that they keep between passes
   double rows = 0;                ///< to feed, as far as lengths and cache policies tell
   std::map<std::string, std::int64_t> errors;
   std::vector<std::string> first_errors;
@@ -33,7 +33,8 @@ void count(Survey& survey, const Prepared& prepared, const runtime::KvPool& pool
   if (prepared.refused) {
     ++survey.errors[prepared.ticket.error_kind];
     if (std::ssize(survey.first_errors) < kErrorsShown) {
-      survey.first_errors.push_back(format("line {}: {}", prepared.ticket.number, prepared.refused->what()));
+      const std::string line = format("line {}: ", prepared.ticket.number), why = prepared.refused->what();
+      survey.first_errors.push_back(why.starts_with(line) ? why : line + why);
     }
     return;
   }
@@ -42,7 +43,7 @@ void count(Survey& survey, const Prepared& prepared, const runtime::KvPool& pool
   survey.prompt_tokens += prompt;
   survey.answer_tokens += request.options.gen_length;
   survey.longest = std::max(survey.longest, prompt + request.options.gen_length);
-  survey.most_bytes = std::max(survey.most_bytes, runtime::memory_of(request, pool).bytes());
+  ++survey.requests_by_bytes[runtime::memory_of(request, pool).bytes()];
   survey.rows += runtime::predicted_rows(request);
 }
 
@@ -63,6 +64,13 @@ Survey survey_input(const Job& job, const Network& network) {
       case RequestPump::State::kAtEnd:
         return survey;
     }
+  }
+}
+
+/// Requests that will be refused because they could never fit.
+void count_too_large(Survey& survey, std::uint64_t kv_memory_bytes) {
+  for (auto at = survey.requests_by_bytes.upper_bound(kv_memory_bytes); at != survey.requests_by_bytes.end(); ++at) {
+    survey.errors["not_runnable"] += at->second;
   }
 }
 
@@ -96,11 +104,12 @@ std::string report(const Job& job, Network& network, const Survey& survey, doubl
   }
   text += format("tokens: {} of prompts, at most {} of answers; the longest request has {} positions\n", survey.prompt_tokens,
                  survey.answer_tokens, survey.longest);
+  const std::uint64_t most_bytes = survey.requests_by_bytes.empty() ? 0 : survey.requests_by_bytes.rbegin()->first;
   text += format("memory per rank: {} bytes of weights on rank 0; keys, values and smoothing may take {} bytes, one request takes {} at most{}\n",
-                 network.bytes_read(), network.kv_memory_bytes(), survey.most_bytes,
-                 survey.most_bytes > network.kv_memory_bytes() ? ": too much, it will be answered with an error" : "");
-  text += format("time: about {:.0f} s on these {} ranks, if an answer takes a pass for every four tokens ({:.0f} rows to feed, {:.0f} rows "
-                 "per second in a pass just timed), and {:.1f} s of loading\n",
+                 network.bytes_read(), network.kv_memory_bytes(), most_bytes,
+                 most_bytes > network.kv_memory_bytes() ? ": too much, it will be answered with an error" : "");
+  text += format("time: about {:.0f} s on these {} ranks, if answers have their full length and take a pass for every four tokens ({:.0f} rows to "
+                 "feed, {:.0f} rows per second in a pass just timed; less where they end early), and {:.1f} s of loading\n",
                  survey.rows / rows_per_second, job.comm.num_ranks(), survey.rows, rows_per_second, network.load_seconds());
   return text;
 }
@@ -116,6 +125,7 @@ ExitCode run_dry(const Job& job) {
     }
   });
   network.load();
+  count_too_large(survey, network.kv_memory_bytes());
   const std::int64_t rows = std::min({std::int64_t{512}, network.config().max_positions, job.options().integer("max-rows")});
   const double rows_per_second = static_cast<double>(rows * job.comm.num_ranks()) / time_a_pass(job, network, rows);
   return share_code(job, [&] {

@@ -46,6 +46,7 @@ JobFacts job_facts(const Job& job, const Network& network) {
   JobFacts out;
   const auto add = [&](std::string name, std::string value) { out.facts.emplace_back(std::move(name), std::move(value)); };
   add("model", network.fingerprint());
+  add("weights", network.fingerprint_of_weights());
   add("tokenizer and template", text_fingerprint(network.files()));
   add("--dtype", options.text("dtype"));
   add("--device", std::string(network.device()));

@@ -149,7 +149,7 @@ Recovered recover(const AppendFile& journal, const AppendFile& output, const std
 void require_same_job(const JobFacts& then, const JobFacts& now) {
   const auto value = [](const JobFacts& job, const std::string& name) {
     const auto at = std::ranges::find(job.facts, name, &std::pair<std::string, std::string>::first);
-    return at == job.facts.end() ? std::string("nothing") : at->second;
+    return at == job.facts.end() || at->second.empty() ? std::string("not given") : at->second;
   };
   std::string changes;
   const auto compare = [&](const std::string& name) {

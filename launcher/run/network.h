@@ -29,6 +29,7 @@ class Network {
   const runtime::ModelConfig& config() const { return model_->config(); }
   const runtime::ModelFiles& files() const { return model_->files(); }
   std::string fingerprint() const { return model_->checkpoint().fingerprint(); }
+  std::string fingerprint_of_weights() const { return model_->checkpoint().fingerprint_of_weights(); }
   const experts::KernelFamily& kernels() const { return model_->kernels(); }
   std::string_view device() const { return model_->device(); }
   std::string dtype() const;  ///< of --dtype's words, the one that is true

@@ -13,7 +13,7 @@ import tempfile
 import time
 import unittest
 
-from unmask_cli import DEMO, MPIRUN, PROGRAM, CliTest, decode_cases, unmask
+from unmask_cli import DEMO, MPIRUN, PROGRAM, CliTest, Folder, decode_cases, unmask
 
 SHORT = {"gen_length": 16, "block_length": 16}
 
@@ -139,6 +139,26 @@ class Answers(BatchTest):
         self.assertEqual(self.output.read_bytes(), before)
 
 
+class DryRun(BatchTest):
+    def dry(self, *args, code=0):
+        result = unmask("batch", "--dry-run", "--model", DEMO, "-i", self.input, *args)
+        self.assertEqual(result.code, code, result.err)
+        return result.out
+
+    def test_it_fails_what_the_run_will_fail(self):
+        self.write(questions(5))
+        self.assertIn("requests: 5, 0 of them cannot be answered", self.dry())
+        self.write([*questions(4), "not json", {"prompt": "x", "gen_length": 400, "block_length": 16}])
+        told = self.dry("--kv-memory", "200000", code=5)
+        self.assertIn("requests: 6, 2 of them cannot be answered", told)
+        self.assertIn("  line 5: not valid JSON", told)
+        self.batch("--kv-memory", "200000", "--summary", self.work / "summary.json", code=5)
+        errors = json.loads((self.work / "summary.json").read_text())["errors"]
+        self.assertEqual(errors, {"invalid_json": 1, "not_runnable": 1})
+        for kind in errors:
+            self.assertIn(f"  {kind}: 1\n", told)
+
+
 class Resumed(BatchTest):
     def test_what_changed_is_refused(self):
         self.write(questions(30))
@@ -148,6 +168,14 @@ class Resumed(BatchTest):
                            (["--kernel", "portable"], "--kernel"), (["--unordered"], "order was input, is any")):
             for ranks in (0, 2):
                 self.assertRefused(self.batch(*args, ranks=ranks, code=3), 3, word, "--restart")
+        with Folder(DEMO) as model:
+            expected = unmask("batch", "--model", model.path, "-i", self.input, "-o", self.output)
+            self.assertEqual(expected.code, 0, "a copy of the model is the same model")
+            file = model.path / "model.safetensors"
+            raw = file.read_bytes()
+            size = 8 + int.from_bytes(raw[:8], "little")
+            file.write_bytes(raw[:size] + bytes(byte ^ 1 if i % 2 == 0 else byte for i, byte in enumerate(raw[size:])))
+            self.assertRefused(unmask("batch", "--model", model.path, "-i", self.input, "-o", self.output), 3, "weights was", "--restart")
         changed = questions(30)
         changed[7]["prompt"] += "?"
         self.write(changed)

@@ -136,5 +136,18 @@ TEST(Checkpoint, TheFingerprintTellsCheckpointsApart) {
   EXPECT_NE(fingerprint(), other_config);
 }
 
+TEST(Checkpoint, TheFingerprintOfWeightsTellsTheSameShapesApart) {
+  Copy copy("tests/data/plain");
+  copy.write();
+  const auto opened = [&] { return Checkpoint(copy.folder.path()); };
+  const std::string shapes = opened().fingerprint(), weights = opened().fingerprint_of_weights();
+  EXPECT_EQ(opened().fingerprint_of_weights(), weights);
+  auto& bytes = copy.tensors["lm_head.weight"].bytes;
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  copy.write();
+  EXPECT_EQ(opened().fingerprint(), shapes);
+  EXPECT_NE(opened().fingerprint_of_weights(), weights);
+}
+
 }  // namespace
 }  // namespace unmask::runtime

@@ -174,7 +174,7 @@ TEST(AnswerLog, AnotherJobIsRefusedUnlessRestarted) {
   ASSERT_TRUE(run(files, 5));
   auto other = options();
   other.facts = {{{"model", "m"}, {"dtype", "f32"}, {"seed", "1"}}};
-  EXPECT_THAT(refusal(files, other), AllOf(HasSubstr("dtype was bf16, is f32"), HasSubstr("seed was nothing, is 1"), HasSubstr("--restart")));
+  EXPECT_THAT(refusal(files, other), AllOf(HasSubstr("dtype was bf16, is f32"), HasSubstr("seed was not given, is 1"), HasSubstr("--restart")));
   other.start = AnswerLog::Start::kRestart;
   AnswerLog log(files, kOut, other);
   EXPECT_EQ(files.contents[kOut], "");
