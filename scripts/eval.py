@@ -35,6 +35,8 @@ def main():
     arguments = parser.parse_args(own)
 
     questions = read_lines(arguments.questions)
+    if lacking := [i for i, q in enumerate(questions, 1) if any(key not in q for key in OURS)]:
+        parser.error(f"question {lacking[0]} of {arguments.questions} has no \"question\" or no \"answer\"")
     arguments.work.mkdir(parents=True, exist_ok=True)
     requests, answers = arguments.work / "requests.jsonl", arguments.work / "answers.jsonl"
     lines = [{"id": q.get("id", str(i)), "prompt": q["question"], **{k: v for k, v in q.items() if k not in (*OURS, "id")}}
@@ -52,7 +54,7 @@ def main():
     for question, result in zip(questions, results, strict=True):
         text = result.get("text")
         failed += text is None
-        exact += text is not None and text.strip() == question["answer"].strip()
+        exact += text is not None and text.strip() == str(question["answer"]).strip()
         if arguments.check and text is not None:
             case = json.dumps({"question": question["question"], "answer": question["answer"], "text": text})
             passed += subprocess.run(arguments.check, shell=True, input=case, text=True, stdout=subprocess.DEVNULL).returncode == 0
