@@ -82,7 +82,10 @@ void log_rank_map(const Job& job, Network& network) {
     const std::string host = reader.get_text();
     const auto pid = reader.get<std::int64_t>();
     const auto threads = reader.get<std::int64_t>();
-    job.log.info("rank {}: host {}, process {}, {} threads on processing units {}", rank++, host, pid, threads, reader.get_text());
+    if (job.comm.is_root()) {  // with --log-ranks all, too: once is enough
+      job.log.info("rank {}: host {}, process {}, {} threads on processing units {}", rank, host, pid, threads, reader.get_text());
+    }
+    ++rank;
   }
 }
 
