@@ -3,27 +3,35 @@
     python held_out.py PROGRAM [--seed 1] [--cases 120] [--models 6]
 
 Every decoder with every cache policy in turn; guidance, smoothing, temperature, random remasking, empty prompts and all
-parameters at random; each checkpoint's requests run together, on 1 to 4 ranks and with a random --max-rows.  Compared in
-float32: tokens, passes, rows, and of each step block, window and what was unmasked; confidences within 1e-4.  A case in which
-small noise on the logits changes a decision is skipped and counted.
+parameters at random; each checkpoint's requests run together, on 1 to 4 ranks and with a random --max-rows.  Tokens, passes,
+rows, and of each step block, window and what was unmasked must be those of the oracle in float32.  A case in which small noise
+on the logits changes a decision is skipped and counted.
+
+Confidences are held against the oracle in float64, since in float32 the oracle rounds as unmask does, only elsewhere, and both
+roundings grow from pass to pass where smoothing feeds them back and guidance multiplies them.  How far that goes in a case the
+oracle itself tells, by its own error in float32: unmask may be MARGIN times as far from float64.  Where two experts' scores lie so
+close that such errors can swap them, the result is not continuous and no error bounds another (one oracle in float32 was off by
+0.014 there): of such a case the decisions alone are compared, and it is counted.
 """
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import torch
 
-from decode import generate
+from decode import Result, generate
 from llada_moe import Config, LladaMoe
-from make_golden import firm, option, spread
+from make_golden import decisions, firm, option, spread
 
+MARGIN = 8  # the most that 441 cases of seeds 11, 12 and 13 needed was 3
 COMBINATIONS = [(c, d) for c in ("none", "prefix", "dual", "vicinity") for d in ("steps", "threshold", "factor", "credit", "hierarchy")]
 
 
@@ -73,23 +81,76 @@ def random_options(r: random.Random, decoder: str, cache: str):
     return opt
 
 
-def make_cases(r: random.Random, model: LladaMoe, first: int, count: int):
+@dataclass
+class Case:
+    request: dict
+    expected: Result     # in float32
+    exact: Result        # in float64
+    own_error: float     # largest distance between the confidences of the two
+    routing_firm: bool   # errors of this size choose the same experts
+
+    def bound(self) -> float:
+        """How far unmask's confidences, printed with six digits, may be from the exact ones."""
+        return MARGIN * max(self.own_error, torch.finfo(torch.float32).eps) + 0.5e-6
+
+
+def generate_with_scores(model: LladaMoe, *request, **named) -> tuple[Result, list[torch.Tensor]]:
+    """Also the router scores of all forwards and layers."""
+    scores: list[torch.Tensor] = []
+    hook = model.register_forward_hook(lambda *_: scores.extend(model.router_scores))
+    result = generate(model, *request, **named)
+    hook.remove()
+    return result, scores
+
+
+def same_experts(chosen: int, rounded: list[torch.Tensor], exact: list[torch.Tensor]) -> bool:
+    """Whether any scores within MARGIN times the error of the rounded ones choose the same experts."""
+    for a, b in zip(rounded, exact, strict=True):
+        if chosen < b.shape[1]:
+            top = b.topk(chosen + 1, dim=-1).values
+            if (top[:, -2] - top[:, -1]).min() <= 2 * MARGIN * (a - b).abs().max():
+                return False
+    return True
+
+
+def confidences(trace: list[dict]) -> list[float]:
+    return [u[2] for step in trace for u in step["unmasked"]]
+
+
+def largest_distance(a: list[dict], b: list[dict]) -> float:
+    return max(abs(x - y) for x, y in zip(confidences(a), confidences(b), strict=True))
+
+
+def make_case(model: LladaMoe, exact_model: LladaMoe, prompt: list[int], opt, name: str) -> Case | None:
+    """None: a decision hangs on a hair."""
+    got, scores = generate_with_scores(model, prompt, opt, request_id=name)
+    if not firm(model, prompt, opt, got, name):
+        return None
+    exact, exact_scores = generate_with_scores(exact_model, prompt, opt, request_id=name)
+    if decisions(exact) != decisions(got):
+        return None
+    return Case({"id": name, "prompt_tokens": prompt, **asdict(opt)}, got, exact, largest_distance(got.trace, exact.trace),
+                same_experts(model.config.num_experts_per_tok, scores, exact_scores))
+
+
+def make_cases(r: random.Random, folder: str, first: int, count: int) -> tuple[list[Case], int]:
+    model = LladaMoe.load(folder)
+    exact_model = copy.deepcopy(model).double()
     cases, skipped = [], 0
     while len(cases) < count:
         cache, decoder = COMBINATIONS[(first + len(cases)) % len(COMBINATIONS)]
         opt, name = random_options(r, decoder, cache), f"held out {r.randrange(10**9)}"
         prompt = random_prompt(r, model.config, r.choice([0, 1, 3, 12, 30]))
-        got = generate(model, prompt, opt, request_id=name)
-        if firm(model, prompt, opt, got, name):
-            cases.append(({"id": name, "prompt_tokens": prompt, **asdict(opt)}, got))
+        if case := make_case(model, exact_model, prompt, opt, name):
+            cases.append(case)
         else:
             skipped += 1
     return cases, skipped
 
 
-def run(r: random.Random, program: str, folder: Path, cases) -> list[dict]:
-    lines = "".join(json.dumps(request) + "\n" for request, _ in cases)
-    command = [program, "generate", "--model", str(folder), "--requests", "-", "--show-steps", "--dtype", "f32", "--transport",
+def run(r: random.Random, program: str, folder: str, cases: list[Case]) -> list[dict]:
+    lines = "".join(json.dumps(case.request) + "\n" for case in cases)
+    command = [program, "generate", "--model", folder, "--requests", "-", "--show-steps", "--dtype", "f32", "--transport",
                f"threads:{r.randint(1, 4)}", "--threads", str(r.randint(1, 2)), "--max-rows", str(r.choice([1, 90, 4096])),
                "--kv-memory", str(1 << 30), "--log-level", "warning"]
     print(" ", " ".join(command[7:]), flush=True)
@@ -99,7 +160,8 @@ def run(r: random.Random, program: str, folder: Path, cases) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def difference(answer: dict, expected) -> str | None:
+def difference(answer: dict, case: Case) -> str | None:
+    expected = case.expected
     for key in ("tokens", "passes", "rows"):
         if answer[key] != getattr(expected, key):
             return f"{key}: {answer[key]}, expected {getattr(expected, key)}"
@@ -107,9 +169,12 @@ def difference(answer: dict, expected) -> str | None:
         if (got["block"], got["window"], [u[:2] for u in got["unmasked"]]) != (
                 want["block"], want["window"], [u[:2] for u in want["unmasked"]]):
             return f"step {number}: {got}, expected {want}"
-        if any(abs(a[2] - b[2]) > 1e-4 for a, b in zip(got["unmasked"], want["unmasked"])):
-            return f"confidence in step {number}: {got}, expected {want}"
-    return None if len(answer["trace"]) == len(expected.trace) else "length of the trace"
+    if len(answer["trace"]) != len(expected.trace):
+        return "length of the trace"
+    error = largest_distance(answer["trace"], case.exact.trace)
+    if case.routing_firm and error > case.bound():
+        return f"confidences: {error:.1e} from float64, allowed {case.bound():.1e}, as the oracle in float32 is {case.own_error:.1e} from it"
+    return None
 
 
 def main() -> None:
@@ -122,21 +187,25 @@ def main() -> None:
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
     r = random.Random(args.seed)
-    total, skipped, wrong = 0, 0, 0
+    total, skipped, wrong, swapping, errors = 0, 0, 0, 0, []
     for number in range(args.models):
         with tempfile.TemporaryDirectory() as folder:
             model = random_model(r, random_config(r, r.choice([40, 300, 1100]) if number % 3 < 2 else 6000))
             model.save(folder)
-            model = LladaMoe.load(folder)
-            cases, hairs = make_cases(r, model, total, (args.cases - total) // (args.models - number))
-            answers = run(r, args.program, Path(folder), cases)
-        for (request, expected), answer in zip(cases, answers, strict=True):
-            if fault := difference(answer, expected):
+            cases, hairs = make_cases(r, folder, total, (args.cases - total) // (args.models - number))
+            answers = run(r, args.program, folder, cases)
+        for case, answer in zip(cases, answers, strict=True):
+            if fault := difference(answer, case):
                 wrong += 1
-                print(f"WRONG {fault}\n  {json.dumps(request)}")
-        total, skipped = total + len(cases), skipped + hairs
-        print(f"vocabulary {model.config.vocab_size}: {len(cases)} cases, {sum(e.passes for _, e in cases)} passes", flush=True)
-    print(f"{total} cases, {wrong} wrong; {skipped} skipped, as small noise changes a decision")
+                print(f"WRONG {fault}\n  {json.dumps(case.request)}")
+            elif case.routing_firm:
+                errors.append((largest_distance(answer["trace"], case.exact.trace), case.own_error))
+        total, skipped, swapping = total + len(cases), skipped + hairs, swapping + sum(not case.routing_firm for case in cases)
+        print(f"vocabulary {model.config.vocab_size}: {len(cases)} cases, {sum(c.expected.passes for c in cases)} passes", flush=True)
+    print(f"{total} cases, {wrong} wrong; {skipped} skipped, as small noise changes a decision; {swapping} without confidences, as "
+          "rounding may swap experts")
+    for who, of_case in zip(("unmask", "the oracle in float32"), zip(*errors)):
+        print(f"confidences of {who}: at most {max(of_case):.1e} from float64, median of the cases {statistics.median(of_case):.1e}")
     sys.exit(1 if wrong else 0)
 
 
