@@ -2,6 +2,8 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/clock.h"
@@ -38,9 +40,41 @@ void require_token(TokenId token, std::int64_t vocab, std::string_view what) {
           token, vocab, vocab - 1);
 }
 
+void require_number(std::int64_t value, std::int64_t least, std::string_view what) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  require(value >= least && value <= kMost, ExitCode::kBadInput, "{}: expected a number from {} to {}, found {}", what, least, kMost, value);
+}
+
+void require_real(double value, std::string_view what) {
+  require(std::isfinite(value) && value >= 0, ExitCode::kBadInput, "{}: expected a finite number from 0, found {}", what, value);
+}
+
+/// What decoding relies on; a front end may allow less.
+void require_sane(const SamplingOptions& options) {
+  require_number(options.gen_length, 1, "gen-length");
+  require_number(options.block_length, 1, "block-length");
+  require_number(options.steps.value_or(1), 1, "steps");
+  require_number(options.look_before, 0, "look-before");
+  require_number(options.look_after, 0, "look-after");
+  require_number(options.warmup, 0, "warmup");
+  require_real(options.threshold, "threshold");
+  require_real(options.factor, "factor");
+  require_real(options.low_threshold, "low-threshold");
+  require_real(options.credit_decay, "credit-decay");
+  require_real(options.credit_power, "credit-power");
+  require_real(options.credit_weight, "credit-weight");
+  require_real(options.temperature, "temperature");
+  require_real(options.cfg_scale, "cfg-scale");
+  require_real(options.smoothing_weight, "smoothing-weight");
+  require_real(options.smoothing_growth, "smoothing-growth");
+  require_real(options.smoothing_cap, "smoothing-cap");
+  require_real(options.threshold_decay, "threshold-decay");
+}
+
 }  // namespace
 
 void require_runnable(const Request& request, const ModelConfig& config) {
+  require_sane(request.options);
   for (const TokenId token : request.prompt) {
     require_token(token, config.vocab_size, "prompt token");
   }

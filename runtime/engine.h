@@ -36,7 +36,7 @@ struct EngineEvents {
 };
 
 /// Throws Error(kBadInput) if the request cannot run on this model: a token outside the vocabulary, more positions than it has,
-/// a priority out of its range. An empty prompt is legal.
+/// a priority or sampling option out of its range. An empty prompt is legal.
 void require_runnable(const Request& request, const ModelConfig& config);
 
 /// Whether a rank that has nothing to do will get more.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's requests from submit() to their end: priorities, cancels, callbacks, ranks that stay in step while idle.
 #include <algorithm>
+#include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <set>
@@ -176,6 +178,37 @@ TEST(Priority, OutOfRangeIsRefusedByTheNextStep) {
     bench.run_to_the_end();
     ASSERT_THAT(bench.answered(), testing::ElementsAre(0));
     EXPECT_THAT(bench.answers.at(0).error.value().what(), testing::HasSubstr("from -1000 to 1000, found 1001"));
+  });
+}
+
+TEST(Options, OutOfRangeAreRefusedByTheNextStep) {
+  using Change = std::function<void(runtime::SamplingOptions&)>;
+  const std::vector<std::pair<std::string, Change>> changes = {
+      {"gen-length: expected a number from 1", [](auto& o) { o.gen_length = 0; }},
+      {"gen-length", [](auto& o) { o.gen_length = std::numeric_limits<std::int64_t>::min(); }},
+      {"block-length", [](auto& o) { o.block_length = 0; }},
+      {"steps", [](auto& o) { o.steps = 0; }},
+      {"look-before", [](auto& o) { o.look_before = -1; }},
+      {"look-after", [](auto& o) { o.look_after = std::numeric_limits<std::int64_t>::max(); }},
+      {"warmup", [](auto& o) { o.warmup = -1; }},
+      {"threshold", [](auto& o) { o.threshold = -0.5; }},
+      {"temperature", [](auto& o) { o.temperature = std::numeric_limits<double>::quiet_NaN(); }},
+      {"cfg-scale", [](auto& o) { o.cfg_scale = std::numeric_limits<double>::infinity(); }},
+  };
+  on_one_rank([&](RankParts& parts) {
+    Bench bench(parts);
+    for (const auto& [text, change] : changes) {
+      Request request = small_request(bench.engine.statistics().submitted);
+      request.options.cache = runtime::CachePolicy::kVicinity;
+      change(request.options);
+      bench.engine.submit(std::move(request));
+    }
+    bench.run_to_the_end();
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+      const auto& error = bench.answers.at(static_cast<std::int64_t>(i)).error;
+      ASSERT_TRUE(error) << changes[i].first;
+      EXPECT_THAT(error->what(), testing::StartsWith(changes[i].first));
+    }
   });
 }
 
