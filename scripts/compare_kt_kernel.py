@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""compare_kt_kernel.py [--unmask PROGRAM] [--rows 32,1024] [--rounds N] [--threads N]
+
+One MoE layer of the 7B shape (64 experts, hidden 2048, width 1024, top 8) in bf16: the kernels of kt-kernel (PyPI) beside
+`unmask bench gemm`, in turn, N rounds; prints medians of the ratios of each round. Both route every row to experts chosen
+uniformly. kt-kernel's answer is compared with PyTorch's before it is timed. Its int8 kernels need AVX-512 and take weights
+that its own tool has converted: they are not compared. Needs kt-kernel and torch."""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+from kt_kernel import kt_kernel_ext as kt
+
+ROOT = pathlib.Path(__file__).parents[1]
+EXPERTS, HIDDEN, WIDTH, TOP = 64, 2048, 1024, 8
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--unmask", default=str(ROOT / "build/release/bin/unmask"))
+    parser.add_argument("--rows", default="32,1024")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+class Layer:
+    def __init__(self, threads, most_rows):
+        pool = kt.WorkerPoolConfig()
+        pool.subpool_count, pool.subpool_numa_map, pool.subpool_thread_count = 1, [0], [threads]
+        self.cpu = kt.CPUInfer(pool)
+        self.weights = [[torch.randn(shape, dtype=torch.bfloat16) * 0.05 for _ in range(EXPERTS)]
+                        for shape in ((WIDTH, HIDDEN), (WIDTH, HIDDEN), (HIDDEN, WIDTH))]
+        config = kt.moe.MOEConfig(EXPERTS, TOP, HIDDEN, WIDTH, 0)
+        config.max_len, config.pool = most_rows, self.cpu.backend_
+        config.gate_projs, config.up_projs, config.down_projs = ([[w.data_ptr() for w in kind]] for kind in self.weights)
+        family = getattr(kt.moe, "AMXBF16_MOE", None) or kt.moe.AVX2BF16_MOE
+        self.moe, self.name = family(config), family.__name__
+        order = torch.arange(EXPERTS, dtype=torch.int64)
+        self.work(self.moe.load_weights_task(order.data_ptr()))
+
+    def work(self, task):
+        self.cpu.submit(task)
+        self.cpu.sync()
+
+    def run(self, x, experts, weights):
+        count, y = torch.tensor([x.shape[0]], dtype=torch.int32), torch.empty_like(x)
+        begin = time.perf_counter()
+        self.work(self.moe.forward_task(count.data_ptr(), TOP, experts.data_ptr(), weights.data_ptr(), x.data_ptr(), y.data_ptr(), False))
+        return y, (time.perf_counter() - begin) * 1000
+
+    def plain(self, x, experts, weights):
+        y, (gate, up, down) = torch.zeros(x.shape), self.weights
+        for e in range(EXPERTS):
+            row, place = (experts == e).nonzero(as_tuple=True)
+            rows = x[row].float()
+            h = torch.nn.functional.silu(rows @ gate[e].float().T) * (rows @ up[e].float().T)
+            y.index_add_(0, row, (h @ down[e].float().T) * weights[row, place, None])
+        return y
+
+
+def unmask_ms(arguments, rows):
+    command = [arguments.unmask, "bench", "gemm", "--tokens", str(rows), "--repeat", "3", "--threads", str(arguments.threads), "-o", "json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)[0]["median_ms"]
+
+
+def main():
+    arguments = options()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(1)
+    sizes = [int(n) for n in arguments.rows.split(",")]
+    layer = Layer(arguments.threads, max(sizes))
+    print(f"| rows | {layer.name} ms | unmask ms | kt-kernel / unmask |\n|---|---|---|---|", flush=True)
+    for rows in sizes:
+        x = torch.randn(rows, HIDDEN, dtype=torch.bfloat16)
+        experts = torch.stack([torch.randperm(EXPERTS)[:TOP] for _ in range(rows)])
+        weights = torch.rand(rows, TOP)
+        expected = layer.plain(x, experts, weights)
+        error = ((layer.run(x, experts, weights)[0].float() - expected).norm() / expected.norm()).item()
+        if not error < 0.02:
+            sys.exit(f"kt-kernel's answer for {rows} rows is {error:.3f} off")
+        pairs = [(statistics.median(layer.run(x, experts, weights)[1] for _ in range(3)), unmask_ms(arguments, rows)) for _ in range(arguments.rounds)]
+        theirs, ours = (statistics.median(side) for side in zip(*pairs))
+        print(f"| {rows} | {theirs:.1f} | {ours:.1f} | {statistics.median(a / b for a, b in pairs):.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
