@@ -149,7 +149,7 @@ struct QuantisedGateUpProblem {
   PanelGateUpProblem product;
   WeightType type;
   const std::byte *gate, *up;   ///< panels, one after the other
-  bfloat16* workspace;          ///< [4 panels of k inputs]
+  bfloat16* workspace;          ///< [4 panels of k inputs], for families that do not expand in registers
 };
 
 /// PanelAddProblem with quantised weights.
@@ -158,7 +158,7 @@ struct QuantisedAddProblem {
   WeightType type;
   const std::byte* w;
   const std::byte* next_w;      ///< or null
-  bfloat16* workspace;          ///< [4 panels of k inputs]
+  bfloat16* workspace;          ///< as above
 };
 
 /// Matrix products of families that take weights in panels.

@@ -6,28 +6,16 @@ One MoE layer of the 7B shape (64 experts, hidden 2048, width 1024, top 8) in bf
 `unmask bench gemm`, in turn, N rounds; prints medians of the ratios of each round. Both route every row to experts chosen
 uniformly. kt-kernel's answer is compared with PyTorch's before it is timed. Its int8 kernels need AVX-512 and take weights
 that its own tool has converted: they are not compared. Needs kt-kernel and torch."""
-import argparse
-import json
-import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
 import torch
 from kt_kernel import kt_kernel_ext as kt
 
-ROOT = pathlib.Path(__file__).parents[1]
+from beside_gemm import compare, options
+
 EXPERTS, HIDDEN, WIDTH, TOP = 64, 2048, 1024, 8
-
-
-def options():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--unmask", default=str(ROOT / "build/release/bin/unmask"))
-    parser.add_argument("--rows", default="32,1024")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    return parser.parse_args()
 
 
 class Layer:
@@ -64,30 +52,23 @@ class Layer:
             y.index_add_(0, row, (h @ down[e].float().T) * weights[row, place, None])
         return y
 
-
-def unmask_ms(arguments, rows):
-    command = [arguments.unmask, "bench", "gemm", "--tokens", str(rows), "--repeat", "3", "--threads", str(arguments.threads), "-o", "json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)[0]["median_ms"]
-
-
-def main():
-    arguments = options()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(1)
-    sizes = [int(n) for n in arguments.rows.split(",")]
-    layer = Layer(arguments.threads, max(sizes))
-    print(f"| rows | {layer.name} ms | unmask ms | kt-kernel / unmask |\n|---|---|---|---|", flush=True)
-    for rows in sizes:
+    def prepare(self, rows):
         x = torch.randn(rows, HIDDEN, dtype=torch.bfloat16)
         experts = torch.stack([torch.randperm(EXPERTS)[:TOP] for _ in range(rows)])
         weights = torch.rand(rows, TOP)
-        expected = layer.plain(x, experts, weights)
-        error = ((layer.run(x, experts, weights)[0].float() - expected).norm() / expected.norm()).item()
+        expected = self.plain(x, experts, weights)
+        error = ((self.run(x, experts, weights)[0].float() - expected).norm() / expected.norm()).item()
         if not error < 0.02:
             sys.exit(f"kt-kernel's answer for {rows} rows is {error:.3f} off")
-        pairs = [(statistics.median(layer.run(x, experts, weights)[1] for _ in range(3)), unmask_ms(arguments, rows)) for _ in range(arguments.rounds)]
-        theirs, ours = (statistics.median(side) for side in zip(*pairs))
-        print(f"| {rows} | {theirs:.1f} | {ours:.1f} | {statistics.median(a / b for a, b in pairs):.2f} |", flush=True)
+        return lambda: statistics.median(self.run(x, experts, weights)[1] for _ in range(3))
+
+
+def main():
+    args = options(__doc__)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+    layer = Layer(args.threads, max(args.rows))
+    compare(args, layer.name, layer.prepare)
 
 
 if __name__ == "__main__":

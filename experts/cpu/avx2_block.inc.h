@@ -5,7 +5,7 @@
 //
 // Lanes are outputs: an input is broadcast to all of them, a weight vector is widened once for all rows of the block. An output's
 // sum takes its k in ascending order in one lane, one fused multiply-add each, in partial sums of Weights::kStepsPerSum steps,
-// whatever blocking is chosen and wherever the weights are expanded: a row's result never depends on the rows beside it.
+// whatever blocking is chosen: a row's result never depends on the rows beside it.
 
 constexpr int kMostRows = 6;         // x 2 registers of sums; two more of weights, one of inputs
 constexpr int kTileInputs = 32;
