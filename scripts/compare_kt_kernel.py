@@ -13,7 +13,7 @@ import time
 import torch
 from kt_kernel import kt_kernel_ext as kt
 
-from beside_gemm import compare, options
+from beside import compare, options
 
 EXPERTS, HIDDEN, WIDTH, TOP = 64, 2048, 1024, 8
 
@@ -64,7 +64,7 @@ class Layer:
 
 
 def main():
-    args = options(__doc__)
+    args = options(__doc__).parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     layer = Layer(args.threads, max(args.rows))
