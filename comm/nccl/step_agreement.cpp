@@ -76,4 +76,16 @@ StepShape shape_of(const AgreedStep& step) {
           .is_guided = std::ranges::any_of(step.ranks, &StepRows::is_guided)};
 }
 
+StepShape room_for(const StepShape& a, const StepShape& b) {
+  const auto larger = [](std::vector<std::int64_t> rows, const std::vector<std::int64_t>& others) {
+    rows.resize(std::max(rows.size(), others.size()));
+    for (std::size_t rank = 0; rank < others.size(); ++rank) {
+      rows[rank] = std::max(rows[rank], others[rank]);
+    }
+    return rows;
+  };
+  return {.rows = larger(a.rows, b.rows), .wanted = larger(a.wanted, b.wanted), .sequences = std::max(a.sequences, b.sequences),
+          .is_guided = false};
+}
+
 }  // namespace unmask::comm

@@ -55,4 +55,7 @@ struct StepShape {
 /// classes. Else each rank has a class of its own.
 StepShape shape_of(const AgreedStep& step);
 
+/// The least shape whose buffers serve both; guidance takes none. All ranks have seen the same shapes, so all decide alike when what they have is too small.
+StepShape room_for(const StepShape& a, const StepShape& b);
+
 }  // namespace unmask::comm

@@ -86,7 +86,7 @@ class CudaBackend final : public DeviceBackend {
   }
 
   std::unique_ptr<Transformer> make_transformer(const DeviceJob& job, ModelWeights& weights) const override {
-    return std::make_unique<cuda::DeviceTransformer>(job, weights);
+    return std::make_unique<cuda::DeviceTransformer>(job, weights, comm::make_device_links(job.comm));
   }
 };
 

@@ -60,34 +60,39 @@ DeviceMoe::DeviceMoe(comm::DeviceLinks& links, const cluster::Placement& placeme
   fill(units_, units, links_stream_.get());
 }
 
-bool DeviceMoe::begin_step(const comm::StepShape& shape) {
+void DeviceMoe::make_room(const comm::StepShape& shape) {
+  grow(MoeLayout(job_, shape.rows));
+  grow(MoeLayout(job_, shape.wanted));
+  room_ = shape;
+  shape_ = {};
+}
+
+void DeviceMoe::begin_step(const comm::StepShape& shape) {
+  UNMASK_CHECK(comm::room_for(room_, shape) == room_, "a step for which nobody made room: {} rows in all", shape.rows.size());
   if (shape == shape_) {
-    return false;
+    return;
   }
   shape_ = shape;
   layouts_ = {MoeLayout(job_, shape.rows), MoeLayout(job_, shape.wanted)};
-  const bool moved = grow();
   for (MoeLayout& layout : layouts_) {
     layout.address(job_, {rows_.data(), ids_.data(), weights_.data(), rounded_.data(), plain_.data()});
   }
-  return moved;
 }
 
-bool DeviceMoe::grow() {
-  bool moved = false;
-  for (const MoeLayout& layout : layouts_) {
-    const std::int64_t rows = layout.num_rows(), choices = rows * options_.top_k, pairs = layout.most_pairs();
-    const std::int64_t workspace = experts::cuda::pairs_workspace(rows, options_.top_k, job_.num_local());
-    for (const bool grown :
-         {rows_.grow(rows * options_.hidden * value_bytes()), ids_.grow(choices), weights_.grow(choices), offsets_.grow(job_.num_local() + 1),
-          pair_rows_.grow(pairs), pair_weights_.grow(pairs), pair_of_.grow(choices), cursors_.grow(workspace),
-          h_.grow(pairs * options_.width * value_bytes()), y_.grow(pairs * options_.hidden),
-          rounded_.grow(layout.num_sums(UnitPlan::Kind::kRounded) * options_.hidden * value_bytes()),
-          plain_.grow(layout.num_sums(UnitPlan::Kind::kPlain) * options_.hidden)}) {
-      moved = moved || grown;
-    }
-  }
-  return moved;
+void DeviceMoe::grow(const MoeLayout& layout) {
+  const std::int64_t rows = layout.num_rows(), choices = rows * options_.top_k, pairs = layout.most_pairs();
+  rows_.grow(rows * options_.hidden * value_bytes());
+  ids_.grow(choices);
+  weights_.grow(choices);
+  offsets_.grow(job_.num_local() + 1);
+  pair_rows_.grow(pairs);
+  pair_weights_.grow(pairs);
+  pair_of_.grow(choices);
+  cursors_.grow(experts::cuda::pairs_workspace(rows, options_.top_k, job_.num_local()));
+  h_.grow(pairs * options_.width * value_bytes());
+  y_.grow(pairs * options_.hidden);
+  rounded_.grow(layout.num_sums(UnitPlan::Kind::kRounded) * options_.hidden * value_bytes());
+  plain_.grow(layout.num_sums(UnitPlan::Kind::kPlain) * options_.hidden);
 }
 
 void DeviceMoe::run(const DeviceMoeLayer& layer, Rows which, const Count& rows, float* residual, std::int64_t* counts, cudaStream_t stream) {

@@ -52,9 +52,11 @@ class DeviceMoe {
   /// Links must outlive it. The device is the thread's current one.
   DeviceMoe(comm::DeviceLinks& links, const cluster::Placement& placement, Rank rank, const DeviceMoeOptions& options);
 
-  /// Makes room for steps of this shape, the same on every rank; nothing that was queued before may still run where the shape is another
-  /// one. True if memory moved: what was captured before is stale.
-  bool begin_step(const comm::StepShape& shape);
+  /// Makes room for steps of up to this shape. Memory may move: on no rank may anything that was queued still run, or anything that was
+  /// captured be replayed again.
+  void make_room(const comm::StepShape& shape);
+  /// What runs from now on is of this shape, the same on every rank, for which there is room; nothing moves.
+  void begin_step(const comm::StepShape& shape);
 
   enum class Rows { kAll, kWanted };
   /// residual += experts(norm(residual)) for the step's rows, or the wanted ones. Collective. `counts` as RouterProblem says, or null.
@@ -74,14 +76,14 @@ class DeviceMoe {
   void sort(const MoeLayout& layout, cudaStream_t stream);
   void gate_up(const MoeLayout& layout, const DeviceExperts& experts, cudaStream_t stream);
   void down_and_sum(const MoeLayout& layout, std::int64_t part, const DeviceExperts& experts, cudaStream_t stream);
-  bool grow();
+  void grow(const MoeLayout& layout);
   experts::cuda::Outputs values(std::byte* data) const { return {data, options_.precision}; }
   std::int64_t value_bytes() const { return options_.precision == experts::Precision::kFloat32 ? 4 : 2; }
 
   comm::DeviceLinks& links_;
   DeviceMoeOptions options_;
   MoeJob job_;
-  comm::StepShape shape_;
+  comm::StepShape room_, shape_;
   std::array<MoeLayout, 2> layouts_;  ///< by Rows
   std::uint64_t wire_bytes_ = 0, num_layers_ = 0;
 

@@ -23,12 +23,12 @@ DeviceMoeOptions moe_options(const DeviceJob& job) {
 
 }  // namespace
 
-DeviceTransformer::DeviceTransformer(const DeviceJob& job, ModelWeights& weights)
+DeviceTransformer::DeviceTransformer(const DeviceJob& job, ModelWeights& weights, std::unique_ptr<comm::DeviceLinks> links)
     : Transformer(job.config, job.compute),
       job_(job),
       stream_(experts::cuda::make_stream()),
       weights_(upload_weights(job.config, weights)),
-      links_(comm::make_device_links(job.comm)),
+      links_(std::move(links)),
       agreement_(job.comm),
       moe_(*links_, job.placement, job.comm.rank(), moe_options(job)),
       head_(job.config, weights_, dense_, job.compute.precision),
@@ -84,26 +84,37 @@ void DeviceTransformer::begin(const StepBatch& batch, comm::Vote vote) {
   }
   const comm::StepShape shape = comm::shape_of(step_);
   const std::size_t rank = job_.comm.rank().at();
-  bool moved = moe_.begin_step(shape);
-  moved = tables_.begin(shape, rank) || moved;
-  moved = grow(shape.rows[rank], shape.wanted[rank]) || moved;
-  if (moved) {
-    graphs_.forget();
-  }
+  make_room(shape);
+  moe_.begin_step(shape);
+  tables_.begin(shape, rank);
   graphs_.begin(shape);
   tables_.send(batch, own_.data(), stream_.get());
 }
 
-bool DeviceTransformer::grow(std::int64_t rows, std::int64_t wanted) {
-  bool moved = false;
-  for (const bool grown :
-       {residual_.grow(rows * config_.hidden), asking_.grow(wanted * config_.hidden), normed_.grow(rows * config_.hidden * value_bytes()),
-        projected_.grow(rows * (query_width() + 2 * key_width())), queries_.grow(rows * query_width() * value_bytes()),
-        mixed_.grow(rows * query_width() * value_bytes()), own_.grow(2 * rows * key_width() * value_bytes()),
-        final_.grow(wanted * config_.hidden), head_rows_.grow(wanted * config_.hidden * value_bytes())}) {
-    moved = moved || grown;
+/// All ranks do this in the same step, since they know all shapes. NCCL may let a captured graph write into a peer's memory without a
+/// copy between, and wants all ranks to replay or none (its user guide on buffer registration): so first every rank drops its graphs,
+/// then all meet, and only then is memory freed.
+void DeviceTransformer::make_room(const comm::StepShape& shape) {
+  const comm::StepShape room = comm::room_for(room_, shape);
+  if (room == room_) {
+    return;
   }
-  return moved;
+  graphs_.forget();
+  job_.comm.barrier();
+  room_ = room;
+  const std::size_t rank = job_.comm.rank().at();
+  moe_.make_room(room);
+  tables_.make_room(room, rank);
+  const std::int64_t rows = room.rows[rank], wanted = room.wanted[rank];
+  residual_.grow(rows * config_.hidden);
+  asking_.grow(wanted * config_.hidden);
+  normed_.grow(rows * config_.hidden * value_bytes());
+  projected_.grow(rows * (query_width() + 2 * key_width()));
+  queries_.grow(rows * query_width() * value_bytes());
+  mixed_.grow(rows * query_width() * value_bytes());
+  own_.grow(2 * rows * key_width() * value_bytes());
+  final_.grow(wanted * config_.hidden);
+  head_rows_.grow(wanted * config_.hidden * value_bytes());
 }
 
 void DeviceTransformer::run(const std::function<void()>& pass) {

@@ -25,9 +25,9 @@ namespace unmask::runtime::cuda {
 ///   stream                  embed, layers, norm | head            |
 class DeviceTransformer final : public Transformer {
  public:
-  /// The device is the thread's current one. What `job` names must outlive the transformer, but for the weights, which move to the
-  /// device.
-  DeviceTransformer(const DeviceJob& job, ModelWeights& weights);
+  /// The device is the thread's current one, links are those of job.comm. What `job` names must outlive the transformer, but for the
+  /// weights, which move to the device.
+  DeviceTransformer(const DeviceJob& job, ModelWeights& weights, std::unique_ptr<comm::DeviceLinks> links);
   ~DeviceTransformer() override;
 
   std::vector<RowSummary> summarise(std::span<const HeadQuery> queries) override;
@@ -54,7 +54,7 @@ class DeviceTransformer final : public Transformer {
   comm::Vote votes() const override { return step_.votes; }
 
   void prepare_products();
-  bool grow(std::int64_t rows, std::int64_t wanted);
+  void make_room(const comm::StepShape& shape);
   void project_all(const DeviceLayer& layer, std::int64_t index);
   void project_last(const DeviceLayer& layer, std::int64_t index);
   void multiply(experts::cuda::Inputs x, const bfloat16* w, const experts::cuda::Count& rows, std::int64_t n, std::int64_t k,
@@ -90,6 +90,7 @@ class DeviceTransformer final : public Transformer {
   // Of the pass under way.
   const StepBatch* batch_ = nullptr;
   comm::AgreedStep step_;
+  comm::StepShape room_;  ///< of all steps so far
 };
 
 }  // namespace unmask::runtime::cuda

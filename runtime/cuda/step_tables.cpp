@@ -57,28 +57,33 @@ StepTables::Arrays StepTables::lay_out(const StepRoom& room, std::byte* base, st
   return a;
 }
 
-bool StepTables::begin(const comm::StepShape& shape, std::size_t rank) {
+StepRoom StepTables::room_of(const comm::StepShape& shape, std::size_t rank) {
   const std::int64_t rows = shape.rows[rank], wanted = shape.wanted[rank];
-  const StepRoom room{.rows = rows, .wanted = wanted, .tasks = room_for(shape.sequences + rows / kAttentionRows),
-                      .wanted_tasks = room_for(shape.sequences + wanted / kAttentionRows), .sequences = shape.sequences};
-  bool moved = prepare_rope();
-  moved = added_.grow(wanted * config_.hidden) || moved;
+  return {.rows = rows, .wanted = wanted, .tasks = room_for(shape.sequences + rows / kAttentionRows),
+          .wanted_tasks = room_for(shape.sequences + wanted / kAttentionRows), .sequences = shape.sequences};
+}
+
+void StepTables::make_room(const comm::StepShape& shape, std::size_t rank) {
+  prepare_rope();
+  added_.grow(shape.wanted[rank] * config_.hidden);
+  std::int64_t bytes = 0;
+  lay_out(room_of(shape, rank), nullptr, bytes);
+  device_memory_.grow(bytes);
+  host_memory_.grow(bytes);
+}
+
+void StepTables::begin(const comm::StepShape& shape, std::size_t rank) {
   is_guided_ = shape.is_guided;
-  if (!(room == room_) || device_.sizes == nullptr) {
-    room_ = room;
-    lay_out(room_, nullptr, bytes_);
-    moved = device_memory_.grow(bytes_) || moved;
-    host_memory_.grow(bytes_);
-    device_ = lay_out(room_, device_memory_.data(), bytes_);
-    host_ = lay_out(room_, host_memory_.data(), bytes_);
-  }
-  return moved;
+  room_ = room_of(shape, rank);
+  device_ = lay_out(room_, device_memory_.data(), bytes_);
+  host_ = lay_out(room_, host_memory_.data(), bytes_);
+  UNMASK_CHECK(bytes_ <= device_memory_.capacity(), "tables of {} bytes, room for {}", bytes_, device_memory_.capacity());
 }
 
 /// The same angles as the processor's, sent once for all positions that the model has.
-bool StepTables::prepare_rope() {
+void StepTables::prepare_rope() {
   if (cos_.capacity() > 0) {
-    return false;
+    return;
   }
   Rope rope(config_.rope_theta, config_.head_dim);
   rope.prepare(config_.max_positions);
@@ -88,7 +93,6 @@ bool StepTables::prepare_rope() {
   const auto bytes = static_cast<std::size_t>(values) * sizeof(float);
   experts::cuda::check(cudaMemcpy(cos_.data(), rope.cos(), bytes, cudaMemcpyDefault), "cudaMemcpy of angles");
   experts::cuda::check(cudaMemcpy(sin_.data(), rope.sin(), bytes, cudaMemcpyDefault), "cudaMemcpy of angles");
-  return true;
 }
 
 void StepTables::send(const StepBatch& batch, void* own, cudaStream_t stream) {

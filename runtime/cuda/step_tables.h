@@ -26,9 +26,11 @@ class StepTables {
  public:
   StepTables(const ModelConfig& config, experts::Precision precision) : config_(config), precision_(precision) {}
 
-  /// Makes room for a step of the shape on this rank; true if memory moved. How much depends on shapes alone, not on a batch, so that
-  /// what is captured grows stale on all ranks at once.
-  bool begin(const comm::StepShape& shape, std::size_t rank);
+  /// Makes room for steps of up to this shape on this rank. Memory may move: nothing that was captured is of use any more. How much
+  /// depends on shapes alone, not on a batch, so that it happens on all ranks at once.
+  void make_room(const comm::StepShape& shape, std::size_t rank);
+  /// The next step is of this shape, for which there is room.
+  void begin(const comm::StepShape& shape, std::size_t rank);
   /// Fills the tables and queues the copy. `own`: where keys and values of sequences without a store go, [2, kv heads, rows, head_dim].
   void send(const StepBatch& batch, void* own, cudaStream_t stream);
 
@@ -61,12 +63,13 @@ class StepTables {
 
  private:
   const experts::cuda::StepSizes* device_sizes() const { return device_.sizes; }
+  static StepRoom room_of(const comm::StepShape& shape, std::size_t rank);
   static Arrays lay_out(const StepRoom& room, std::byte* base, std::int64_t& bytes);
   void fill_sequences(const StepBatch& batch, void* own, experts::cuda::StepSizes& sizes);
   void fill_wanted(const StepBatch& batch, experts::cuda::StepSizes& sizes);
   void fill_guidance(const StepBatch& batch, experts::cuda::StepSizes& sizes);
   void fill_added(const StepBatch& batch, cudaStream_t stream);
-  bool prepare_rope();
+  void prepare_rope();
 
   const ModelConfig& config_;
   experts::Precision precision_;

@@ -91,9 +91,11 @@ class RankOnDevice {
   void begin(const std::vector<std::int64_t>& rows, std::int64_t wanted) {
     const auto step = agreement_.agree(comm::Vote::kWork, {std::ssize(rows), wanted});
     shape_ = comm::shape_of(step);
-    EXPECT_EQ(moe_.begin_step(shape_), !has_begun_) << "the first step makes room for all of its shape";
-    EXPECT_FALSE(moe_.begin_step(shape_));
-    has_begun_ = true;
+    if (!has_begun_) {  // room for all steps, which are not larger
+      moe_.make_room(shape_);
+      has_begun_ = true;
+    }
+    moe_.begin_step(shape_);
     residual_.grow(most(shape_.rows) * model_.shape.hidden + 1);
     std::vector<float> values;
     for (const std::int64_t row : rows) {

@@ -86,5 +86,14 @@ TEST(StepShape, SmallStepsGiveAllRanksTheSameRoom) {
   EXPECT_THAT(none.wanted, ElementsAre(0, 0));
 }
 
+TEST(StepShape, RoomServesAllShapesSoFar) {
+  const StepShape a{.rows = {320, 16}, .wanted = {32, 0}, .sequences = 4, .is_guided = true};
+  const StepShape b{.rows = {16, 320}, .wanted = {64, 0}, .sequences = 2, .is_guided = false};
+  const StepShape room = room_for(room_for({}, a), b);
+  EXPECT_EQ(room, (StepShape{.rows = {320, 320}, .wanted = {64, 0}, .sequences = 4, .is_guided = false}));
+  EXPECT_EQ(room_for(room, a), room);
+  EXPECT_EQ(room_for(b, a), room);
+}
+
 }  // namespace
 }  // namespace unmask::comm

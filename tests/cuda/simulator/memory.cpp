@@ -6,8 +6,10 @@
 #include <cstring>
 #include <exception>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <new>
+#include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -16,6 +18,7 @@
 #include "base/format.h"
 #include "simulator/block.h"
 #include "simulator/control.h"
+#include "simulator/queue.h"
 
 namespace simulator {
 namespace {
@@ -37,6 +40,7 @@ struct Registry {
   std::map<const std::byte*, Allocation> allocations;
   std::size_t total = std::size_t{8} << 30;
   std::size_t used = 0;
+  std::vector<std::weak_ptr<const void*>> held;
 };
 
 Registry& registry() {
@@ -84,7 +88,23 @@ const Allocation* find(const Registry& all, const void* memory) {
   return address <= a.behind() ? &a : nullptr;
 }
 
+bool is_held(Registry& all, const Allocation& a) {
+  std::erase_if(all.held, [](const auto& one) { return one.expired(); });
+  return std::any_of(all.held.begin(), all.held.end(), [&](const auto& one) {
+    const auto held = one.lock();
+    return held != nullptr && *held >= a.memory && *held < a.behind();
+  });
+}
+
 }  // namespace
+
+std::shared_ptr<const void> hold(const void* memory) {
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  const auto held = std::make_shared<const void*>(memory);
+  all.held.push_back(held);
+  return held;
+}
 
 void* allocate(std::size_t bytes) {
   Registry& all = registry();
@@ -118,6 +138,9 @@ bool release(void* memory) {
   all.used -= freed.bytes;
   if (std::uncaught_exceptions() == 0) {  // else the fault that is on its way says more
     check(freed, "cudaFree");
+    if (is_held(all, freed)) {
+      throw Fault(unmask::format("cudaFree: {} bytes that a captured exchange still names", freed.bytes));
+    }
   }
   open_guard(freed.front());
   open_guard(freed.behind());

@@ -18,7 +18,13 @@
 
 namespace {
 
-using Message = std::vector<std::byte>;
+/// How a group came to run. NCCL wants all ranks to do the same: registered buffers are those of graphs.
+enum class Origin { kQueued, kReplayed };
+
+struct Message {
+  std::vector<std::byte> bytes;
+  Origin origin;
+};
 
 /// The ranks of one id.
 struct Clique {
@@ -35,6 +41,8 @@ struct Operation {
 };
 struct Group {
   std::vector<Operation> sends, receives;
+  Origin origin = Origin::kQueued;
+  std::vector<std::shared_ptr<const void>> held = {};  // while a graph names it
 };
 
 std::mutex registry_mutex;
@@ -85,25 +93,26 @@ void send_all(ncclComm& comm, const Group& group) {
   const std::lock_guard lock(comm.clique->mutex);
   for (const Operation& send : group.sends) {
     const auto* bytes = static_cast<const std::byte*>(send.memory);
-    comm.clique->messages[{comm.rank, send.peer}].emplace_back(bytes, bytes + send.bytes);
+    comm.clique->messages[{comm.rank, send.peer}].push_back({{bytes, bytes + send.bytes}, group.origin});
   }
   comm.clique->changed.notify_all();
 }
 
 /// Receives what has come, in order; the caller holds the clique's lock. False where something is missing.
-bool receive_some(ncclComm& comm, std::vector<Operation>& open) {
+bool receive_some(ncclComm& comm, std::vector<Operation>& open, Origin origin) {
   while (!open.empty()) {
     const Operation& next = open.front();
     auto& box = comm.clique->messages[{next.peer, comm.rank}];
     if (box.empty()) {
       return false;
     }
-    if (box.front().size() != next.bytes) {
-      comm.fail(ncclInvalidUsage, "rank " + std::to_string(next.peer) + " sends " + std::to_string(box.front().size()) + " bytes, expected " +
-                                      std::to_string(next.bytes));
+    const Message& message = box.front();
+    if (message.bytes.size() != next.bytes || message.origin != origin) {
+      comm.fail(ncclInvalidUsage, "rank " + std::to_string(next.peer) + " sends " + std::to_string(message.bytes.size()) + " bytes, expected " +
+                                      std::to_string(next.bytes) + (message.origin != origin ? "; one of the two replays a graph" : ""));
       return false;
     }
-    std::memcpy(next.memory, box.front().data(), next.bytes);
+    std::memcpy(next.memory, message.bytes.data(), next.bytes);
     box.pop_front();
     open.erase(open.begin());
   }
@@ -116,7 +125,7 @@ void run_to_the_end(ncclComm& comm, const Group& group) {
   std::vector<Operation> open = group.receives;
   std::unique_lock lock(comm.clique->mutex);
   const bool done = comm.clique->changed.wait_for(lock, std::chrono::seconds(60), [&] {
-    return receive_some(comm, open) || comm.state == ncclInvalidUsage;
+    return receive_some(comm, open, group.origin) || comm.state == ncclInvalidUsage;
   });
   if (!done || !open.empty()) {
     throw simulator::Fault("a captured group of NCCL calls never ended: " + comm.last_error);
@@ -124,7 +133,7 @@ void run_to_the_end(ncclComm& comm, const Group& group) {
 }
 
 ncclResult_t queue_group(ncclComm& comm, cudaStream_t stream) {
-  const Group group = std::exchange(comm.gathering, {});
+  Group group = std::exchange(comm.gathering, {});
   {
     const std::lock_guard lock(registry_mutex);
     if (const auto fault = faults.find(comm.rank); fault != faults.end()) {
@@ -137,6 +146,12 @@ ncclResult_t queue_group(ncclComm& comm, cudaStream_t stream) {
   cudaStreamIsCapturing(stream, &status);
   comm.state = ncclInProgress;
   if (status == cudaStreamCaptureStatusActive) {
+    group.origin = Origin::kReplayed;
+    for (const auto* list : {&group.sends, &group.receives}) {
+      for (const Operation& one : *list) {
+        group.held.push_back(simulator::hold(one.memory));
+      }
+    }
     return simulator::queue(stream, [&comm, group] { run_to_the_end(comm, group); }) == cudaSuccess ? ncclInProgress : ncclUnhandledCudaError;
   }
   const cudaError_t queued = simulator::queue(stream, [&] {
@@ -208,7 +223,7 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
   const std::lock_guard lock(comm->clique->mutex);
   if (comm->state == ncclInProgress) {
     comm->ready = comm->ready || comm->clique->joined == comm->clique->num_ranks;
-    if (comm->ready && receive_some(*comm, comm->receiving)) {
+    if (comm->ready && receive_some(*comm, comm->receiving, Origin::kQueued)) {
       comm->state = ncclSuccess;
     }
   }
