@@ -134,20 +134,27 @@ inline constexpr std::int64_t kMostExperts = 1024;
 inline constexpr std::int64_t kMostTopK = 32;
 void route(const RouterProblem& problem, cudaStream_t stream);
 
-/// The pairs (row, expert) of this rank's experts, ascending by (expert, row). ids < 0 are nobody's.
+/// The pairs (row, expert) of this rank's experts, ascending by (expert, row). Ids may come from other ranks: what is no expert is nobody's,
+/// and what is not kNoExpert either is told of.
 struct PairsProblem {
   const std::int32_t* ids;      ///< [rows, top_k], whatever the rank
   const float* weights;         ///< [rows, top_k]
   std::int64_t rows, top_k;     ///< all of them, padded ones too
-  const std::int32_t* local_of; ///< [experts]: LocalExpert, or -1: another rank's
-  std::int64_t num_local;
+  const std::int32_t* local_of; ///< [num_experts]: LocalExpert, or -1: another rank's
+  std::int64_t num_experts, num_local;
   // Results:
   std::int32_t* offsets;        ///< [num_local + 1]: the pairs of each local expert
   std::int32_t* pair_rows;      ///< [pairs]
   float* pair_weights;          ///< [pairs]
   std::int32_t* pair_of;        ///< [rows, top_k]: which pair; -1: another rank's
+  unsigned long long* wrong;    ///< raised to wrong_id() of the last place with an id that cannot be
   std::int32_t* cursors;        ///< workspace [pairs_workspace()]
 };
+inline constexpr std::int32_t kNoExpert = -1;  ///< of rows past the real ones
+/// An id and its place in `ids` in one word; 0: none.
+constexpr unsigned long long wrong_id(std::int64_t place, std::int32_t id) {
+  return static_cast<unsigned long long>(place + 1) << 32 | static_cast<std::uint32_t>(id);
+}
 std::int64_t pairs_workspace(std::int64_t rows, std::int64_t top_k, std::int64_t num_local);
 void sort_pairs(const PairsProblem& problem, cudaStream_t stream);
 

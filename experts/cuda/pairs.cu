@@ -20,7 +20,15 @@ std::int64_t segments_of(std::int64_t rows) { return (rows + kSegment - 1) / kSe
 /// The local expert of a place of the routing; -1: another rank's or nobody's.
 __device__ std::int32_t local_at(const PairsProblem& p, std::int64_t place) {
   const std::int32_t id = p.ids[place];
-  return id < 0 ? -1 : p.local_of[id];
+  return id < 0 || id >= p.num_experts ? -1 : p.local_of[id];
+}
+
+/// Tells of an id that is neither an expert nor the mark of a row that is not real.
+__device__ void look_at(const PairsProblem& p, std::int64_t place) {
+  const std::int32_t id = p.ids[place];
+  if (id < kNoExpert || id >= p.num_experts) {
+    atomicMax(p.wrong, static_cast<unsigned long long>(place + 1) << 32 | static_cast<std::uint32_t>(id));
+  }
 }
 
 /// act(place, row) for this thread's places of the routing of the block's rows; row: counted from the segment's first.
@@ -61,6 +69,7 @@ __device__ std::int32_t rows_with(const unsigned* masks, std::int64_t expert) {
 template <class FirstOf>
 __device__ void place_pairs(const PairsProblem& p, const unsigned* masks, const FirstOf& first_of) {
   for_places(p, [&](std::int64_t place, int row) {
+    look_at(p, place);
     const std::int32_t local = local_at(p, place);
     if (local < 0) {
       p.pair_of[place] = -1;

@@ -58,6 +58,9 @@ DeviceMoe::DeviceMoe(comm::DeviceLinks& links, const cluster::Placement& placeme
   fill(traffic_, std::vector<experts::cuda::Traffic>(1), links_stream_.get());
   fill(terms_, terms, links_stream_.get());
   fill(units_, units, links_stream_.get());
+  fill(wrong_, std::vector<unsigned long long>(layouts_.size()), links_stream_.get());
+  host_wrong_.grow(std::ssize(layouts_));
+  std::fill_n(host_wrong_.data(), layouts_.size(), 0);
 }
 
 void DeviceMoe::make_room(const comm::StepShape& shape) {
@@ -111,7 +114,7 @@ void DeviceMoe::run(const DeviceMoeLayer& layer, Rows which, const Count& rows, 
   exchange("rows to the experts", layout.gather(), routed_, stream);
   count_traffic(layout, rows, stream);  // the stream would only wait
   wait_for_links(stream);
-  sort(layout, stream);
+  sort(layout, which, stream);
   gate_up(layout, layer.experts, stream);
   for (std::int64_t part = 0; part < layout.num_parts(); ++part) {
     down_and_sum(layout, part, layer.experts, stream);
@@ -151,14 +154,33 @@ void DeviceMoe::count_traffic(const MoeLayout& layout, const Count& rows, cudaSt
   }
 }
 
-void DeviceMoe::sort(const MoeLayout& layout, cudaStream_t stream) {
+void DeviceMoe::sort(const MoeLayout& layout, Rows which, cudaStream_t stream) {
   if (job_.num_local() > 0) {
     experts::cuda::sort_pairs({.ids = ids_.data(), .weights = weights_.data(), .rows = layout.num_rows(), .top_k = options_.top_k,
-                               .local_of = local_of_.data(), .num_local = job_.num_local(), .offsets = offsets_.data(),
-                               .pair_rows = pair_rows_.data(), .pair_weights = pair_weights_.data(), .pair_of = pair_of_.data(),
-                               .cursors = cursors_.data()},
+                               .local_of = local_of_.data(), .num_experts = job_.placement.num_experts(), .num_local = job_.num_local(),
+                               .offsets = offsets_.data(), .pair_rows = pair_rows_.data(), .pair_weights = pair_weights_.data(),
+                               .pair_of = pair_of_.data(), .wrong = wrong_.data() + at(which), .cursors = cursors_.data()},
                               stream);
   }
+}
+
+void DeviceMoe::fetch_wrong_choice(cudaStream_t stream) {
+  experts::cuda::copy(host_wrong_.data(), static_cast<const unsigned long long*>(wrong_.data()), std::ssize(layouts_), stream);
+}
+
+std::optional<DeviceMoe::WrongChoice> DeviceMoe::wrong_choice() const {
+  for (const Rows which : {Rows::kAll, Rows::kWanted}) {
+    if (const unsigned long long word = host_wrong_.data()[at(which)]; word != 0) {
+      const auto& begin = layouts_[at(which)].segments().begin;
+      const std::int64_t row = (static_cast<std::int64_t>(word >> 32) - 1) / options_.top_k;
+      Rank rank(0);
+      while (rank.value + 1 < job_.placement.num_ranks() && begin[rank.at() + 1] <= row) {
+        ++rank.value;
+      }
+      return WrongChoice{rank, row - begin[rank.at()], static_cast<std::int32_t>(static_cast<std::uint32_t>(word))};
+    }
+  }
+  return std::nullopt;
 }
 
 void DeviceMoe::gate_up(const MoeLayout& layout, const DeviceExperts& experts, cudaStream_t stream) {

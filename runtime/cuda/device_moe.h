@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cluster/placement.h"
@@ -63,6 +64,16 @@ class DeviceMoe {
   void run(const DeviceMoeLayer& layer, Rows which, const experts::cuda::Count& rows, float* residual, std::int64_t* counts,
            cudaStream_t stream);
 
+  /// Queues that a wrong choice of the layers so far becomes known here, at the end of a step's layers.
+  void fetch_wrong_choice(cudaStream_t stream);
+  struct WrongChoice {
+    Rank rank;          ///< from which it came
+    std::int64_t row;   ///< of that rank
+    std::int32_t id;    ///< of an expert that there is not
+  };
+  /// To be asked behind a wait for the step: its results are worth nothing where a rank chose what cannot be.
+  std::optional<WrongChoice> wrong_choice() const;
+
   /// To be told once per step that was run or replayed: it had this many layers, the last one of wanted rows.
   void count_step(std::int64_t num_layers);
   /// Bytes so far; waits for the stream. wire_bytes: messages have room for all rows of a shape, whatever they chose. minimum_bytes: the
@@ -73,7 +84,7 @@ class DeviceMoe {
   void exchange(std::string_view operation, const MoeLayout::Messages& messages, const experts::cuda::Event& begin, cudaStream_t stream);
   void wait_for_links(cudaStream_t stream);
   void count_traffic(const MoeLayout& layout, const experts::cuda::Count& rows, cudaStream_t stream);
-  void sort(const MoeLayout& layout, cudaStream_t stream);
+  void sort(const MoeLayout& layout, Rows which, cudaStream_t stream);
   void gate_up(const MoeLayout& layout, const DeviceExperts& experts, cudaStream_t stream);
   void down_and_sum(const MoeLayout& layout, std::int64_t part, const DeviceExperts& experts, cudaStream_t stream);
   void grow(const MoeLayout& layout);
@@ -98,6 +109,8 @@ class DeviceMoe {
   experts::cuda::Array<float> weights_;              ///< [rows of all ranks, top_k]
   experts::cuda::Array<std::int32_t> offsets_, pair_rows_, pair_of_, cursors_;
   experts::cuda::Array<float> pair_weights_;
+  experts::cuda::Array<unsigned long long> wrong_;         ///< by Rows: experts::cuda::wrong_id()
+  experts::cuda::PinnedArray<unsigned long long> host_wrong_;
   experts::cuda::Array<std::byte> h_;                ///< [pairs, width]
   experts::cuda::Array<float> y_;                    ///< [pairs, hidden]
   experts::cuda::Array<std::byte> rounded_;          ///< sums, as MoeLayout says

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bfloat16.h"
+#include "comm/point_to_point.h"
 #include "experts/cuda/range.h"
 #include "runtime/cuda/device_key_values.h"
 
@@ -79,7 +80,7 @@ void DeviceTransformer::begin(const StepBatch& batch, comm::Vote vote) {
     return;
   }
   if (graphs_.is_queued()) {  // nobody asked what the last pass found
-    links_->wait(stream_.get());
+    wait();
     graphs_.end();
   }
   const comm::StepShape shape = comm::shape_of(step_);
@@ -175,24 +176,41 @@ void DeviceTransformer::norm_wanted() {
                                .weights = a.join_weights, .y = values(head_rows_)},
                               stream_.get());
   }
+  moe_.fetch_wrong_choice(stream_.get());
   marked(Stage::kNorms);
+}
+
+/// For all that is queued.
+void DeviceTransformer::wait() const {
+  links_->wait(stream_.get());
+  require_real_experts();
+}
+
+/// Behind a wait. A rank that takes rows for experts it was asked for can trust no row of a rank that asks for others.
+void DeviceTransformer::require_real_experts() const {
+  if (const auto wrong = moe_.wrong_choice()) {
+    fail(ExitCode::kPeerLost, "rank {} (host {}) asks for expert {} for its row {}, there are {} experts: its memory or the wire is bad", wrong->rank,
+         job_.comm.wires().job().hosts[wrong->rank.at()], wrong->id, wrong->row, config_.num_experts);
+  }
 }
 
 std::vector<RowSummary> DeviceTransformer::summarise(std::span<const HeadQuery> queries) {
   const experts::cuda::Range range("head, wait for results");
   auto found = head_.summarise(values(head_rows_), queries, *links_, stream_.get());
+  require_real_experts();
   graphs_.end();
   return found;
 }
 
 std::vector<float> DeviceTransformer::logits(std::int64_t begin, std::int64_t end) {
   auto found = head_.logits({head_rows_.data() + begin * config_.hidden * value_bytes(), precision()}, end - begin, *links_, stream_.get());
+  require_real_experts();
   graphs_.end();
   return found;
 }
 
 std::vector<float> DeviceTransformer::rows() const {
-  links_->wait(stream_.get());
+  wait();
   const std::int64_t count = tables_.num_joined() * config_.hidden;
   std::vector<float> out(size(count));
   if (precision() == experts::Precision::kFloat32) {
@@ -206,7 +224,7 @@ std::vector<float> DeviceTransformer::rows() const {
 }
 
 std::span<const std::int64_t> DeviceTransformer::router_counts() const {
-  links_->wait(stream_.get());
+  wait();
   check(cudaMemcpy(host_counts_.data(), counts_.data(), host_counts_.size() * sizeof(std::int64_t), cudaMemcpyDefault), "cudaMemcpy of counts");
   return host_counts_;
 }

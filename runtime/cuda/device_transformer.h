@@ -60,6 +60,8 @@ class DeviceTransformer final : public Transformer {
   void multiply(experts::cuda::Inputs x, const bfloat16* w, const experts::cuda::Count& rows, std::int64_t n, std::int64_t k,
                 experts::cuda::DenseProblem::Store store, float* y);
   void marked(Stage stage);
+  void wait() const;
+  void require_real_experts() const;
   experts::cuda::Outputs values(experts::cuda::Array<std::byte>& array) const { return {array.data(), precision()}; }
   std::int64_t value_bytes() const { return precision() == experts::Precision::kFloat32 ? 4 : 2; }
   std::int64_t query_width() const { return config_.num_heads * config_.head_dim; }

@@ -39,9 +39,10 @@ TEST_P(PairsTest, AscendByExpertAndRow) {
   Array<std::int32_t> offsets(num_local + 1), pair_rows(rows * top_k), pair_of(rows * top_k);
   Array<std::int32_t> cursors(pairs_workspace(rows, top_k, num_local));
   Array<float> pair_weights(rows * top_k);
+  Array<unsigned long long> wrong = on_device(std::vector<unsigned long long>{0});
   sort_pairs({.ids = device_ids.data(), .weights = device_weights.data(), .rows = rows, .top_k = top_k, .local_of = device_local_of.data(),
-              .num_local = num_local, .offsets = offsets.data(), .pair_rows = pair_rows.data(), .pair_weights = pair_weights.data(),
-              .pair_of = pair_of.data(), .cursors = cursors.data()}, nullptr);
+              .num_experts = num_experts, .num_local = num_local, .offsets = offsets.data(), .pair_rows = pair_rows.data(), .pair_weights = pair_weights.data(),
+              .pair_of = pair_of.data(), .wrong = wrong.data(), .cursors = cursors.data()}, nullptr);
 
   std::vector<std::int32_t> expected_offsets{0}, expected_rows, expected_of(ids.size(), -1);
   std::vector<float> expected_weights;
@@ -60,6 +61,33 @@ TEST_P(PairsTest, AscendByExpertAndRow) {
   EXPECT_EQ(from_device(pair_rows.data(), pairs), expected_rows);
   EXPECT_EQ(from_device(pair_weights.data(), pairs), expected_weights);
   EXPECT_EQ(from_device(pair_of.data(), rows * top_k), expected_of);
+  EXPECT_EQ(from_device(wrong.data(), 1)[0], 0U);
+}
+
+/// Ids from a peer whose memory is bad: they index nothing, the last of them is told of, and all others are sorted as ever.
+TEST(Pairs, IdsThatCannotBeAreNobodysAndToldOf) {
+  constexpr std::int64_t kExperts = 4;
+  for (const std::int64_t rows : {3, 300}) {
+    for (const std::int32_t bad : {4, 1 << 20, 0x7fffffff, -2, -0x7fffffff - 1}) {
+      std::vector<std::int32_t> ids(static_cast<std::size_t>(rows), 2);
+      ids[0] = kNoExpert;
+      ids[1] = bad;
+      const auto device_ids = on_device(ids), local_of = on_device(std::vector<std::int32_t>{0, 1, 2, 3});
+      const auto weights = on_device(std::vector<float>(ids.size(), 1.0F));
+      Array<std::int32_t> offsets(kExperts + 1), pair_rows(rows), pair_of(rows), cursors(pairs_workspace(rows, 1, kExperts));
+      Array<float> pair_weights(rows);
+      Array<unsigned long long> wrong = on_device(std::vector<unsigned long long>{0});
+      sort_pairs({.ids = device_ids.data(), .weights = weights.data(), .rows = rows, .top_k = 1, .local_of = local_of.data(),
+                  .num_experts = kExperts, .num_local = kExperts, .offsets = offsets.data(), .pair_rows = pair_rows.data(),
+                  .pair_weights = pair_weights.data(), .pair_of = pair_of.data(), .wrong = wrong.data(), .cursors = cursors.data()}, nullptr);
+      EXPECT_EQ(from_device(wrong.data(), 1)[0], wrong_id(1, bad));
+      EXPECT_EQ(from_device(offsets.data(), kExperts + 1)[kExperts], rows - 2);
+      const auto of = from_device(pair_of.data(), rows);
+      EXPECT_EQ(of[0], -1);
+      EXPECT_EQ(of[1], -1);
+      EXPECT_EQ(of[2], 0);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, PairsTest,
