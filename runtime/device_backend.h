@@ -64,8 +64,8 @@ class DeviceBackend {
   /// Empty where there is no driver; problem says why.
   virtual std::vector<DeviceFacts> devices(std::string& problem) const = 0;
 
-  /// Of the calling thread's device.
-  virtual DeviceRates rates() const = 0;
+  /// What measures the calling thread's device, with memory of its own that lives as long: a call takes some milliseconds.
+  virtual std::function<DeviceRates()> rates() const = 0;
 
   /// Takes the device of this rank (by rank on host; ranks that are threads share them) for the calling thread, which alone may use the
   /// transformer. Throws Error(kBadInput) saying what is missing.

@@ -220,7 +220,7 @@ bench::Record NetworkBench::measure(std::string_view name, Part part, std::int64
     return needs_of(pass, part);
   };
   if (is_on_device()) {
-    one.rates = [] { return runtime::device_backend()->rates(); };
+    one.rates = runtime::device_backend()->rates();
   } else {
     one.times = &times_;
   }

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <functional>
+#include <memory>
+
 #include <cuda_runtime.h>
 
 #include "experts/cuda/device.h"
@@ -67,7 +70,9 @@ class CudaBackend final : public DeviceBackend {
     return all;
   }
 
-  DeviceRates rates() const override { return cuda::measure_rates(); }
+  std::function<DeviceRates()> rates() const override {
+    return [meter = std::make_shared<cuda::RateMeter>()] { return meter->measure(); };
+  }
 
   DeviceFacts take_device(const comm::Communicator& comm) const override {
     std::string problem;

@@ -4,9 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-
-#include "experts/cuda/dense_products.h"
-#include "experts/cuda/device.h"
+#include <vector>
 
 namespace unmask::runtime::cuda {
 namespace {
@@ -44,32 +42,33 @@ std::vector<bfloat16> random_values(std::int64_t count) {
   return values;
 }
 
+constexpr experts::cuda::ProductShape kShape{.n = kMatrix, .k = kMatrix, .y_stride = kMatrix, .store = experts::cuda::DenseProblem::Store::kWrite};
+
 }  // namespace
 
-DeviceRates measure_rates() {
-  const auto stream = experts::cuda::make_stream();
-  DeviceRates rates;
-  {
-    experts::cuda::Array<std::byte> from(kCopyBytes), to(kCopyBytes);
-    rates.bytes_per_second = 2 * static_cast<double>(kCopyBytes) /
-                             time_of(stream.get(), [&] { experts::cuda::copy(to.data(), static_cast<const std::byte*>(from.data()), kCopyBytes, stream.get()); });
-  }
-  experts::cuda::Array<bfloat16> x(kMatrix * kMatrix), w(kMatrix * kMatrix);
-  experts::cuda::Array<float> y(kMatrix * kMatrix);
-  experts::cuda::Array<std::int32_t> rows(1);
-  static const std::vector<bfloat16> values = random_values(kMatrix * kMatrix);
+RateMeter::RateMeter()
+    : stream_(experts::cuda::make_stream()), from_(kCopyBytes), to_(kCopyBytes), x_(kMatrix * kMatrix), w_(kMatrix * kMatrix),
+      y_(kMatrix * kMatrix), rows_(1) {
+  const std::vector<bfloat16> values = random_values(kMatrix * kMatrix);
   const std::int32_t count = kMatrix;
-  experts::cuda::copy(rows.data(), &count, 1, stream.get());
-  for (bfloat16* matrix : {x.data(), w.data()}) {
-    experts::cuda::copy(matrix, values.data(), kMatrix * kMatrix, stream.get());
+  experts::cuda::copy(rows_.data(), &count, 1, stream_.get());
+  for (bfloat16* matrix : {x_.data(), w_.data()}) {
+    experts::cuda::copy(matrix, values.data(), kMatrix * kMatrix, stream_.get());
   }
-  experts::cuda::DenseProducts dense;
-  rates.flops = 2.0 * kMatrix * kMatrix * kMatrix / time_of(stream.get(), [&] {
-    dense.multiply({.x = {x.data(), experts::Precision::kBfloat16}, .w = w.data(), .rows = {rows.data(), kMatrix}, .n = kMatrix, .k = kMatrix,
-                    .store = experts::cuda::DenseProblem::Store::kWrite, .y = y.data(), .y_stride = kMatrix},
-                   stream.get());
+  dense_.prepare({.shape = kShape, .w = w_.data(), .most_rows = kMatrix}, stream_.get());
+  check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");  // the values are on their way
+}
+
+DeviceRates RateMeter::measure() {
+  const double copy = time_of(stream_.get(), [&] {
+    experts::cuda::copy(to_.data(), static_cast<const std::byte*>(from_.data()), kCopyBytes, stream_.get());
   });
-  return rates;
+  const double product = time_of(stream_.get(), [&] {
+    dense_.multiply({.x = {x_.data(), experts::Precision::kBfloat16}, .w = w_.data(), .rows = {rows_.data(), kMatrix}, .n = kMatrix, .k = kMatrix,
+                     .store = kShape.store, .y = y_.data(), .y_stride = kMatrix},
+                    stream_.get());
+  });
+  return {.bytes_per_second = 2 * static_cast<double>(kCopyBytes) / copy, .flops = 2.0 * kMatrix * kMatrix * kMatrix / product};
 }
 
 }  // namespace unmask::runtime::cuda
