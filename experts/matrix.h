@@ -9,6 +9,7 @@
 
 #include "base/bfloat16.h"
 #include "base/error.h"
+#include "experts/weight_type.h"
 
 namespace unmask::experts {
 
@@ -18,9 +19,6 @@ namespace unmask::experts {
 ///            is one stream of bytes. Rows and columns are padded with zeros to whole tiles.
 ///   kQuantised: panels of fewer bits, see quantised.h; the same for every kernel family.
 enum class Layout { kRows, kPanels, kQuantised };
-
-/// How each weight is stored. int8, int4: whole numbers times the scale of their group.
-enum class WeightType : std::uint8_t { kBf16, kInt8, kInt4 };
 
 constexpr std::int64_t kPanelRows = 16;
 constexpr std::int64_t kTileCols = 32;

@@ -72,8 +72,8 @@ std::vector<int> Model::choose_device() {
   DeviceFacts taken;
   comm::run_together(comm_, [&] {
     taken = backend_->take_device(comm_);
-    require(expert_type() == experts::WeightType::kBf16, ExitCode::kBadInput,
-            "--device {}: experts in {} do not run there yet: use bf16, or --device cpu", backend_->name(), experts::name_of(expert_type()));
+    require(expert_type() != experts::WeightType::kInt4, ExitCode::kBadInput,
+            "--device {}: experts in int4 do not run there: use bf16 or int8, or --device cpu", backend_->name());
   });
   const auto place = cluster::find_device_place(taken.place);
   if (options_.log != nullptr) {

@@ -13,6 +13,7 @@
 #include "base/bfloat16.h"
 #include "experts/cuda/operands.h"
 #include "experts/cuda/units.h"
+#include "experts/weight_type.h"
 
 namespace unmask::experts::cuda {
 
@@ -158,11 +159,18 @@ constexpr unsigned long long wrong_id(std::int64_t place, std::int32_t id) {
 std::int64_t pairs_workspace(std::int64_t rows, std::int64_t top_k, std::int64_t num_local);
 void sort_pairs(const PairsProblem& problem, cudaStream_t stream);
 
+/// A matrix of each of a rank's experts, one behind the other: rows of bfloat16 without padding, or of int8 the panels of
+/// experts/quantised.h, whose weights count as they are rounded to bfloat16.
+struct ExpertMatrices {
+  const void* data;
+  WeightType type;
+};
+
 /// h[p] = round(silu(gate_e x[row_p]) * (up_e x[row_p])) for the pairs p of each local expert e.
 struct GroupedGateUpProblem {
   Inputs x;                     ///< [rows, hidden]
   std::int64_t hidden, width;
-  const bfloat16* weights;      ///< [num_local, 2, width, hidden]: gate, up
+  ExpertMatrices weights;       ///< [num_local, 2, width, hidden]: gate, up
   std::int64_t num_local;
   const std::int32_t* offsets;  ///< [num_local + 1]
   const std::int32_t* pair_rows;
@@ -175,7 +183,7 @@ void grouped_gate_up(const GroupedGateUpProblem& problem, cudaStream_t stream);
 struct GroupedDownProblem {
   Inputs h;                     ///< [pairs, width]
   std::int64_t hidden, width;
-  const bfloat16* weights;      ///< [num_local, hidden, width]
+  ExpertMatrices weights;       ///< [num_local, hidden, width]
   std::int64_t num_local;
   std::int64_t first_expert, last_expert;  ///< only the local experts [first, last): a chunk
   const std::int32_t* offsets;

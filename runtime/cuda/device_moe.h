@@ -20,8 +20,8 @@ namespace unmask::runtime::cuda {
 
 /// A layer's weights in device memory; of the experts only those of this rank.
 struct DeviceExperts {
-  const bfloat16* gate_up;  ///< [num_local, 2, width, hidden]
-  const bfloat16* down;     ///< [num_local, hidden, width]
+  experts::cuda::ExpertMatrices gate_up;  ///< [num_local, 2, width, hidden]
+  experts::cuda::ExpertMatrices down;     ///< [num_local, hidden, width]
 };
 struct DeviceMoeLayer {
   const float* norm;        ///< [hidden]

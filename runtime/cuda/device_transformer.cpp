@@ -158,7 +158,7 @@ void DeviceTransformer::run_experts(std::int64_t index, std::size_t, Rows asking
   const DeviceLayer& layer = weights_.layers[size(index)];
   const bool all = asking == Rows::kAll;
   moe_.run({.norm = layer.post_attention_norm.data(), .router = layer.router.data(),
-            .experts = {.gate_up = layer.gate_up.data(), .down = layer.down.data()}},
+            .experts = {.gate_up = {layer.gate_up.data(), layer.expert_type}, .down = {layer.down.data(), layer.expert_type}}},
            all ? DeviceRows::kAll : DeviceRows::kWanted, all ? tables_.rows() : tables_.wanted(), residual(asking),
            counts_.data() + index * config_.num_experts, stream_.get());
   marked(Stage::kExperts);

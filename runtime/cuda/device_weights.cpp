@@ -2,6 +2,7 @@
 #include "runtime/cuda/device_weights.h"
 
 #include "base/error.h"
+#include "experts/quantised.h"
 
 namespace unmask::runtime::cuda {
 namespace {
@@ -21,28 +22,39 @@ Array<float> upload(const std::vector<float>& values) {
   return array;
 }
 
-/// Matrices that lie one behind the other on the device; each is freed on the host once it is there.
+/// Matrices that lie one behind the other on the device, as they are stored; each is freed on the host once it is there.
+template <class T>
 class Stack {
  public:
-  Stack(Array<bfloat16>& array, std::int64_t values) : array_(array) { array_.grow(values); }
+  Stack(Array<T>& array, std::int64_t bytes) : array_(array) { array_.grow(bytes / static_cast<std::int64_t>(sizeof(T))); }
   void add(experts::Matrix& matrix) {
-    require(matrix.type() == experts::WeightType::kBf16, ExitCode::kBadInput,
-            "this model's experts are quantised, which kernels of a GPU do not take: use --device cpu, or the checkpoint in bf16");
-    const std::int64_t values = matrix.rows() * matrix.cols();
-    UNMASK_CHECK(used_ + values <= array_.capacity(), "{} + {} of {} values", used_, values, array_.capacity());
-    if (values > 0) {
-      send(array_.data() + used_, matrix.row(0), values * static_cast<std::int64_t>(sizeof(bfloat16)));
+    const std::int64_t bytes = matrix.bytes();
+    UNMASK_CHECK(used_ + size(bytes) <= array_.bytes(), "{} + {} of {} bytes", used_, bytes, array_.bytes());
+    if (bytes > 0) {
+      send(reinterpret_cast<std::byte*>(array_.data()) + used_, stored(matrix), bytes);
     }
-    used_ += values;
+    used_ += size(bytes);
     matrix = experts::Matrix();
   }
 
  private:
-  Array<bfloat16>& array_;
-  std::int64_t used_ = 0;
+  static const void* stored(const experts::Matrix& matrix) {
+    return matrix.type() == experts::WeightType::kBf16 ? static_cast<const void*>(matrix.row(0)) : matrix.quantised_panel(0);
+  }
+
+  Array<T>& array_;
+  std::uint64_t used_ = 0;
 };
 
-void upload(Array<bfloat16>& array, experts::Matrix& matrix) { Stack(array, matrix.rows() * matrix.cols()).add(matrix); }
+void upload(Array<bfloat16>& array, experts::Matrix& matrix) { Stack(array, matrix.bytes()).add(matrix); }
+
+/// The type of a layer's experts, which is that of all of them.
+experts::WeightType expert_type(const LayerWeights& layer) {
+  const experts::WeightType type = layer.experts.empty() ? experts::WeightType::kBf16 : layer.experts.front().gate.type();
+  require(type != experts::WeightType::kInt4, ExitCode::kBadInput,
+          "this model's experts are in int4, for which there are no kernels of a GPU: use --device cpu, or the checkpoint in bf16 or int8");
+  return type;
+}
 
 DeviceLayer upload_layer(const ModelConfig& config, LayerWeights& layer) {
   DeviceLayer out;
@@ -50,15 +62,16 @@ DeviceLayer upload_layer(const ModelConfig& config, LayerWeights& layer) {
   out.post_attention_norm = upload(layer.post_attention_norm);
   out.q_norm = upload(layer.q_norm);
   out.k_norm = upload(layer.k_norm);
-  Stack qkv(out.qkv, (config.num_heads + 2 * config.num_kv_heads) * config.head_dim * config.hidden);
+  Stack qkv(out.qkv, (config.num_heads + 2 * config.num_kv_heads) * config.head_dim * config.hidden * static_cast<std::int64_t>(sizeof(bfloat16)));
   qkv.add(layer.q_proj);
   qkv.add(layer.k_proj);
   qkv.add(layer.v_proj);
   upload(out.output, layer.o_proj);
   upload(out.router, layer.router);
-  const std::int64_t held = std::ssize(layer.experts), matrix = config.expert_width * config.hidden;
-  Stack gate_up(out.gate_up, 2 * held * matrix);
-  Stack down(out.down, held * matrix);
+  const std::int64_t held = std::ssize(layer.experts);
+  out.expert_type = expert_type(layer);
+  Stack gate_up(out.gate_up, 2 * held * experts::stored_bytes(out.expert_type, config.expert_width, config.hidden));
+  Stack down(out.down, held * experts::stored_bytes(out.expert_type, config.hidden, config.expert_width));
   for (experts::Expert& expert : layer.experts) {
     gate_up.add(expert.gate);
     gate_up.add(expert.up);

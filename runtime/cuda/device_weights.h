@@ -17,8 +17,9 @@ struct DeviceLayer {
   experts::cuda::Array<bfloat16> qkv;      ///< [(num_heads + 2 num_kv_heads) * head_dim, hidden]
   experts::cuda::Array<bfloat16> output;   ///< [hidden, num_heads * head_dim]
   experts::cuda::Array<bfloat16> router;   ///< [num_experts, hidden]
-  experts::cuda::Array<bfloat16> gate_up;  ///< [this rank's experts, 2, width, hidden]
-  experts::cuda::Array<bfloat16> down;     ///< [this rank's experts, hidden, width]
+  experts::cuda::Array<std::byte> gate_up; ///< [this rank's experts, 2, width, hidden], as ExpertMatrices says
+  experts::cuda::Array<std::byte> down;    ///< [this rank's experts, hidden, width]
+  experts::WeightType expert_type = experts::WeightType::kBf16;
 };
 
 struct DeviceWeights {
@@ -30,7 +31,7 @@ struct DeviceWeights {
 };
 
 /// Moves a rank's weights to the device, matrix by matrix; what has arrived is freed on the host. Throws Error(kBadInput) where
-/// the device lacks memory, with the numbers, or the experts are quantised.
+/// the device lacks memory, with the numbers, or the experts are in a form that it has no kernels for.
 DeviceWeights upload_weights(const ModelConfig& config, ModelWeights& weights);
 
 }  // namespace unmask::runtime::cuda

@@ -37,7 +37,7 @@ experts::Matrix as_matrix(const std::vector<bfloat16>& values, std::int64_t rows
 struct LayerOnDevice {
   Array<float> norm;
   Array<bfloat16> router, gate_up, down;
-  DeviceMoeLayer weights() const { return {norm.data(), router.data(), {gate_up.data(), down.data()}}; }
+  DeviceMoeLayer weights() const { return {norm.data(), router.data(), {{gate_up.data(), experts::WeightType::kBf16}, {down.data(), experts::WeightType::kBf16}}}; }
 };
 
 LayerOnDevice upload(const MoeModel::Layer& layer, std::span<const ExpertId> held) {
