@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything that needs a real GPU, in one go: kernels against plain loops, golden cases, the sanitizer, and the benches.
 #   scripts/gpu_check.sh [BUILD]        BUILD: a build of the preset cuda (build/cuda); results also under $OUT, if that is set
+# The comparison with PyTorch needs a Python that has it: UNMASK_PYTHON, else python3.
 # A build made elsewhere will do, with the libraries it needs beside it (LD_LIBRARY_PATH).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -46,6 +47,13 @@ if command -v compute-sanitizer >/dev/null; then
 fi
 step forward "$unmask" bench forward --device cuda --config llada-moe-7b --tokens 32,1024,8192 --context 512 --wanted 32 -o json
 step generate "$unmask" bench generate --device cuda --config llada-moe-7b --concurrency 1,16,64 --decoder steps --steps 32 --gen-length 64 -o json
+python=${UNMASK_PYTHON:-python3}
+if "$python" -c 'import torch' 2>/dev/null; then
+  LIMIT=${LIMIT_PYTORCH:-1200} step pytorch "$python" scripts/compare_pytorch_gpu.py --unmask "$unmask" --rounds 3
+  grep '^|' "$out/pytorch.log"
+else
+  echo "LEFT OUT pytorch: no torch for $python (UNMASK_PYTHON)"
+fi
 grep -hE '"(median_ms|share|tokens|limit)"' "$out/forward.log" | head -40
 
 echo "$passed passed, $failed failed"
