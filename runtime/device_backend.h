@@ -26,6 +26,7 @@ struct DeviceJob {
   const cluster::Placement& placement;
   comm::Communicator& comm;
   experts::Compute compute;         ///< of the rank's processor
+  std::string_view kernel = "auto"; ///< --device-kernel
   comm::ExchangeOptions exchange;
   const Logger* log = nullptr;      ///< may be null
 };
@@ -70,6 +71,8 @@ class DeviceBackend {
   /// Takes the device of this rank (by rank on host; ranks that are threads share them) for the calling thread, which alone may use the
   /// transformer. Throws Error(kBadInput) saying what is missing.
   virtual DeviceFacts take_device(const comm::Communicator& comm) const = 0;
+  /// Throws Error saying why this device cannot compute such experts by this kernel (--device-kernel).
+  virtual void require_kernel(std::string_view kernel, const DeviceFacts& device, experts::Precision precision, experts::WeightType type) const = 0;
   /// Collective, behind take_device(). The weights move to the device.
   virtual std::unique_ptr<Transformer> make_transformer(const DeviceJob& job, ModelWeights& weights) const = 0;
 };

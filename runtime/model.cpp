@@ -66,6 +66,10 @@ std::vector<int> Model::choose_device() {
     });
     backend_ = built;
   }
+  comm::run_together(comm_, [&] {
+    require(backend_ != nullptr || options_.device_kernel == "auto", ExitCode::kUsage, "--device-kernel {}: expected --device with a GPU, found {}",
+            options_.device_kernel, options_.device);
+  });
   if (backend_ == nullptr) {
     return {};
   }
@@ -74,6 +78,7 @@ std::vector<int> Model::choose_device() {
     taken = backend_->take_device(comm_);
     require(expert_type() != experts::WeightType::kInt4, ExitCode::kBadInput,
             "--device {}: experts in int4 do not run there: use bf16 or int8, or --device cpu", backend_->name());
+    backend_->require_kernel(options_.device_kernel, taken, options_.precision, expert_type());
   });
   const auto place = cluster::find_device_place(taken.place);
   if (options_.log != nullptr) {
@@ -150,7 +155,9 @@ void Model::make_transformer() {
   const experts::Compute compute{kernels_, team_.get(), options_.precision};
   if (backend_ != nullptr) {
     transformer_ = backend_->make_transformer(
-        {.config = config_, .placement = *placement_, .comm = comm_, .compute = compute, .exchange = exchange, .log = options_.log}, loaded_->weights);
+        {.config = config_, .placement = *placement_, .comm = comm_, .compute = compute, .kernel = options_.device_kernel, .exchange = exchange,
+         .log = options_.log},
+        loaded_->weights);
     return;
   }
   exchange.link = comm::probe_links(comm_);

@@ -29,6 +29,7 @@ struct ModelOptions {
   experts::Precision precision = experts::Precision::kBfloat16;
   std::optional<experts::WeightType> expert_type = {};  ///< how experts are held; else as the checkpoint stores them
   std::string device = "cpu";                           ///< "auto": a GPU where its backend is proven (device_backend.h); or its name
+  std::string device_kernel = "auto";                   ///< what multiplies experts on a device; see --device-kernel
   std::string kernel = "auto";                          ///< a family's name, or the best for the precision that every rank has
   std::optional<int> num_threads = {};                  ///< else this rank's share of the cores that it may use
   std::optional<std::uint64_t> kv_memory_bytes = {};    ///< else this rank's share of half of what is free after loading

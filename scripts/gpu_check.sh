@@ -37,6 +37,8 @@ for folder in plain wide uneven; do
   step "golden_${folder}_2" "$unmask" check --device cuda --dtype f32 --transport threads:2 --model "tests/data/$folder"
 done
 step bf16 "$unmask" check --device cuda --model tests/data/wide
+step bf16_wgmma "$unmask" check --device cuda --device-kernel wgmma --model tests/data/wide
+step demo_int8 "$unmask" generate --device cuda --dtype int8 --model models/demo --prompt "What is 82 plus 78?" --gen-length 32 --json
 step demo "$unmask" generate --device cuda --model models/demo --prompt "What is 82 plus 78?" --gen-length 32 --json
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck initcheck; do
@@ -46,6 +48,8 @@ if command -v compute-sanitizer >/dev/null; then
     "$unmask" generate --device cuda --model models/demo --prompt "What is 82 plus 78?" --gen-length 32 --json
 fi
 step forward "$unmask" bench forward --device cuda --config llada-moe-7b --tokens 32,1024,8192 --context 512 --wanted 32 -o json
+step forward_wgmma "$unmask" bench forward --device cuda --device-kernel wgmma --config llada-moe-7b --tokens 32,1024,8192 --context 512 --wanted 32 -o json
+step forward_int8 "$unmask" bench forward --device cuda --dtype int8 --config llada-moe-7b --tokens 32,1024,8192 --context 512 --wanted 32 -o json
 step generate "$unmask" bench generate --device cuda --config llada-moe-7b --concurrency 1,16,64 --decoder steps --steps 32 --gen-length 64 -o json
 python=${UNMASK_PYTHON:-python3}
 if "$python" -c 'import torch' 2>/dev/null; then
@@ -54,7 +58,7 @@ if "$python" -c 'import torch' 2>/dev/null; then
 else
   echo "LEFT OUT pytorch: no torch for $python (UNMASK_PYTHON)"
 fi
-grep -hE '"(median_ms|share|tokens|limit)"' "$out/forward.log" | head -40
+grep -hE '"(median_ms|share|tokens|limit)"' "$out"/forward*.log | head -120
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -16,8 +16,9 @@ template <class Problem>
 void compute(GroupedTiles tiles, const Problem& p, cudaStream_t stream) {
   switch (p.weights.type) {
     case WeightType::kBf16:
-      return compute_mma(tiles, p, stream);
+      return p.kernel == GroupedKernel::kWgmma ? compute_wgmma(tiles, p, stream) : compute_mma(tiles, p, stream);
     case WeightType::kInt8:
+      UNMASK_CHECK(p.kernel == GroupedKernel::kMma, "experts of int8 have no kernel with wgmma");
       return compute_int8(tiles, p, stream);
     case WeightType::kInt4:
       break;

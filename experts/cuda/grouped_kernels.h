@@ -19,6 +19,9 @@ struct GroupedTiles {
 /// Rows and weights of bfloat16, mma.sync.
 void compute_mma(GroupedTiles tiles, const GroupedGateUpProblem& problem, cudaStream_t stream);
 void compute_mma(GroupedTiles tiles, const GroupedDownProblem& problem, cudaStream_t stream);
+/// The same with TMA and wgmma: compute capability 9.0 alone. kWide: 256 pairs.
+void compute_wgmma(GroupedTiles tiles, const GroupedGateUpProblem& problem, cudaStream_t stream);
+void compute_wgmma(GroupedTiles tiles, const GroupedDownProblem& problem, cudaStream_t stream);
 /// Rows of bfloat16, weights of int8, mma.sync.
 void compute_int8(GroupedTiles tiles, const GroupedGateUpProblem& problem, cudaStream_t stream);
 void compute_int8(GroupedTiles tiles, const GroupedDownProblem& problem, cudaStream_t stream);

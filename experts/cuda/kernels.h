@@ -166,6 +166,12 @@ struct ExpertMatrices {
   WeightType type;
 };
 
+/// Who computes the experts' products of bfloat16: the bits of one are not those of the other.
+enum class GroupedKernel {
+  kMma,    ///< every device
+  kWgmma,  ///< compute capability 9.0 alone
+};
+
 /// h[p] = round(silu(gate_e x[row_p]) * (up_e x[row_p])) for the pairs p of each local expert e.
 struct GroupedGateUpProblem {
   Inputs x;                     ///< [rows, hidden]
@@ -176,6 +182,7 @@ struct GroupedGateUpProblem {
   const std::int32_t* pair_rows;
   std::int64_t most_pairs;
   Outputs h;                    ///< [pairs, width], of x's precision
+  GroupedKernel kernel = GroupedKernel::kMma;
 };
 void grouped_gate_up(const GroupedGateUpProblem& problem, cudaStream_t stream);
 
@@ -190,6 +197,7 @@ struct GroupedDownProblem {
   const float* pair_weights;
   std::int64_t most_pairs;
   float* y;                     ///< [pairs, hidden]
+  GroupedKernel kernel = GroupedKernel::kMma;
 };
 void grouped_down(const GroupedDownProblem& problem, cudaStream_t stream);
 

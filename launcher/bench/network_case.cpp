@@ -22,6 +22,7 @@ runtime::ModelOptions model_options(const Job& job, Trace& trace) {
   options.precision = precision_of(job.options());
   options.expert_type = expert_type_of(job.options());
   options.device = job.options().text("device");
+  options.device_kernel = job.options().text("device-kernel");
   options.kernel = job.options().text("kernel");
   options.sharing = sharing_of(job.options());
   options.pinning = job.options().text("pin") == "off" ? runtime::ModelOptions::Pinning::kOff : runtime::ModelOptions::Pinning::kAuto;

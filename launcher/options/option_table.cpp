@@ -253,6 +253,10 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {.name = "device", .group = OptionGroup::kMachine, .commands = kComputes, .value = "cpu|auto|cuda", .fallback = "auto",
      .help = "what runs the network: this processor, or a GPU for each rank in a build with CUDA (docs/gpu.md); auto: a GPU where this "
              "program has been proven on one, see 'unmask info'"},
+    {.name = "device-kernel", .group = OptionGroup::kMachine, .kind = ValueKind::kChoice, .commands = kComputes, .fallback = "auto",
+     .choices = "auto|mma|wgmma",
+     .help = "what multiplies experts on a GPU: mma, on every one; wgmma, a Hopper's own instructions, bf16 only, never run on a device yet; "
+             "auto: mma"},
     {.name = "kernel", .group = OptionGroup::kMachine, .commands = kComputes, .value = "NAME", .fallback = "auto",
      .help = "kernel family, see 'unmask info'; auto: the best that every rank has"},
     {.name = "transport", .group = OptionGroup::kMachine, .commands = kComputes, .value = "mpi|threads:N", .fallback = "mpi",

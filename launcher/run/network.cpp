@@ -15,7 +15,8 @@ namespace {
 
 runtime::ModelOptions model_options(const Job& job, experts::Precision precision) {
   const OptionValues& given = job.options();
-  runtime::ModelOptions options{.precision = precision, .expert_type = expert_type_of(given), .device = given.text("device"), .kernel = given.text("kernel")};
+  runtime::ModelOptions options{.precision = precision, .expert_type = expert_type_of(given), .device = given.text("device"),
+                                .device_kernel = given.text("device-kernel"), .kernel = given.text("kernel")};
   options.exchange = exchange_options(given);
   options.micro_batches = micro_batches(given);
   options.pinning = given.text("pin") == "off" ? runtime::ModelOptions::Pinning::kOff : runtime::ModelOptions::Pinning::kAuto;

@@ -90,6 +90,16 @@ class CudaBackend final : public DeviceBackend {
     return mine;
   }
 
+  void require_kernel(std::string_view kernel, const DeviceFacts& device, experts::Precision precision, experts::WeightType type) const override {
+    if (kernel != "wgmma") {
+      return;
+    }
+    require(device.architecture == "sm_90", ExitCode::kBadInput, "--device-kernel wgmma: expected a device of sm_90, found {} ({}): use mma",
+            device.architecture, device.name);
+    require(precision == experts::Precision::kBfloat16 && type == experts::WeightType::kBf16, ExitCode::kBadInput,
+            "--device-kernel wgmma: expected --dtype bf16, found another: use mma");
+  }
+
   std::unique_ptr<Transformer> make_transformer(const DeviceJob& job, ModelWeights& weights) const override {
     return std::make_unique<cuda::DeviceTransformer>(job, weights, comm::make_device_links(job.comm));
   }

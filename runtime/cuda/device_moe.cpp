@@ -187,7 +187,7 @@ void DeviceMoe::gate_up(const MoeLayout& layout, const DeviceExperts& experts, c
   if (job_.num_local() > 0) {
     experts::cuda::grouped_gate_up({.x = values(rows_.data()), .hidden = options_.hidden, .width = options_.width, .weights = experts.gate_up,
                                     .num_local = job_.num_local(), .offsets = offsets_.data(), .pair_rows = pair_rows_.data(),
-                                    .most_pairs = layout.most_pairs(), .h = values(h_.data())},
+                                    .most_pairs = layout.most_pairs(), .h = values(h_.data()), .kernel = options_.kernel},
                                    stream);
   }
 }
@@ -200,7 +200,7 @@ void DeviceMoe::down_and_sum(const MoeLayout& layout, std::int64_t part, const D
   experts::cuda::grouped_down({.h = values(h_.data()), .hidden = options_.hidden, .width = options_.width, .weights = experts.down,
                                .num_local = job_.num_local(), .first_expert = units.first_expert, .last_expert = units.last_expert,
                                .offsets = offsets_.data(), .pair_weights = pair_weights_.data(), .most_pairs = layout.most_pairs(),
-                               .y = y_.data()},
+                               .y = y_.data(), .kernel = options_.kernel},
                               stream);
   experts::cuda::sum_units({.y = y_.data(), .hidden = options_.hidden, .top_k = options_.top_k, .ids = ids_.data(),
                             .local_of = local_of_.data(), .pair_of = pair_of_.data(), .units = units_.data(), .first_unit = units.begin,

@@ -34,6 +34,7 @@ struct DeviceMoeOptions {
   float norm_eps = 0;
   experts::TopKWeights weights = experts::TopKWeights::kAsTheyAre;
   experts::Precision precision = experts::Precision::kBfloat16;  ///< also of what travels
+  experts::cuda::GroupedKernel kernel = experts::cuda::GroupedKernel::kMma;
   comm::Combine combine = comm::Combine::kExact;
   comm::Overlap overlap = comm::Overlap::kOn;
   /// Of what a rank returns to another one, a part has at least so much: less is not worth another exchange.

@@ -19,7 +19,8 @@ DeviceMoeOptions moe_options(const DeviceJob& job) {
   const ModelConfig& config = job.config;
   return {.hidden = config.hidden, .width = config.expert_width, .top_k = config.experts_per_token, .norm_eps = config.rms_norm_eps,
           .weights = config.renormalise_top_k ? experts::TopKWeights::kRenormalised : experts::TopKWeights::kAsTheyAre,
-          .precision = job.compute.precision, .combine = job.exchange.combine, .overlap = job.exchange.overlap};
+          .precision = job.compute.precision,
+          .kernel = job.kernel == "wgmma" ? experts::cuda::GroupedKernel::kWgmma : experts::cuda::GroupedKernel::kMma, .combine = job.exchange.combine, .overlap = job.exchange.overlap};
 }
 
 }  // namespace
@@ -37,6 +38,9 @@ DeviceTransformer::DeviceTransformer(const DeviceJob& job, ModelWeights& weights
       graphs_(*links_, stream_.get(), job.exchange.trace),
       counts_(job.config.num_layers * job.config.num_experts),
       host_counts_(size(job.config.num_layers * job.config.num_experts)) {
+  if (job.log != nullptr && job.kernel == "wgmma") {
+    job.log->warning("experts are multiplied by wgmma, which has been tested on a simulator only");
+  }
   prepare_products();
 }
 

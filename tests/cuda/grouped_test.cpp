@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // grouped_gate_up() and grouped_down(): idle experts, one pair, all pairs to one, chunks; and a pair's bits its own.
 #include <bit>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -13,6 +14,12 @@ namespace {
 
 constexpr float kUntouched = -77;
 constexpr TileSize kTiles[] = {TileSize::kNarrow, TileSize::kWide};
+
+bool has_wgmma() {
+  cudaDeviceProp device{};
+  check(cudaGetDeviceProperties(&device, 0), "cudaGetDeviceProperties");
+  return device.major == 9 && device.minor == 0;
+}
 
 /// `count` matrices [rows, cols], one behind the other, as a device takes them; of int8, `values` become what the numbers stand for.
 std::vector<std::byte> stored_matrices(std::vector<float>& values, std::int64_t count, std::int64_t rows, std::int64_t cols, WeightType type) {
@@ -41,6 +48,7 @@ struct Experts {
   std::int64_t hidden, width;
   Precision precision;
   WeightType type;
+  GroupedKernel kernel = GroupedKernel::kMma;
   std::vector<std::byte> stored_gate_up, stored_down;
   std::vector<std::int32_t> offsets{0};
   std::vector<std::int32_t> pair_rows;
@@ -80,7 +88,7 @@ struct Experts {
     Array<std::int32_t> device_offsets = on_device(offsets);
     Array<std::int32_t> rows = on_device(pair_rows);
     const GroupedGateUpProblem problem{.x = device_x, .hidden = hidden, .width = width, .weights = {w.data(), type}, .num_local = num_experts(),
-                                       .offsets = device_offsets.data(), .pair_rows = rows.data(), .most_pairs = most_pairs, .h = h};
+                                       .offsets = device_offsets.data(), .pair_rows = rows.data(), .most_pairs = most_pairs, .h = h, .kernel = kernel};
     tile == nullptr ? grouped_gate_up(problem, nullptr) : grouped_gate_up_by(*tile, problem, nullptr);
     return h.values();
   }
@@ -95,7 +103,7 @@ struct Experts {
     for (std::int64_t first = 0; first < num_experts(); first += chunk) {
       const GroupedDownProblem problem{.h = device_h, .hidden = hidden, .width = width, .weights = {w.data(), type}, .num_local = num_experts(),
                                        .first_expert = first, .last_expert = std::min(first + chunk, num_experts()),
-                                       .offsets = device_offsets.data(), .pair_weights = pair_weights.data(), .most_pairs = most_pairs, .y = y.data()};
+                                       .offsets = device_offsets.data(), .pair_weights = pair_weights.data(), .most_pairs = most_pairs, .y = y.data(), .kernel = kernel};
       tile == nullptr ? grouped_down(problem, nullptr) : grouped_down_by(*tile, problem, nullptr);
     }
     return from_device(y.data(), most_pairs * hidden);
@@ -173,6 +181,29 @@ TEST(Grouped, MatchesTheExactProducts) {
   }
 }
 
+/// Tiles of 64 and of 256 pairs must have the same bits, and a pair's must be its own, also among more than one tile holds.
+TEST(Grouped, WgmmaMatchesTheExactProducts) {
+  if (!has_wgmma()) {
+    GTEST_SKIP() << "needs compute capability 9.0";
+  }
+  std::vector<Case> all = cases();
+  all.push_back({320, 72, {0, 300, 7}, 3});  // more stages than the ring has, more pairs than a tile
+  for (const Case& c : all) {
+    SCOPED_TRACE(testing::Message() << "hidden " << c.hidden << " width " << c.width << " experts " << c.counts.size());
+    Experts experts(c.hidden, c.width, Precision::kBfloat16, c.counts, 37, c.spare);
+    experts.kernel = GroupedKernel::kWgmma;
+    const std::vector<float> h = experts.run_gate_up(nullptr);
+    experts.expect_gate_up(h);
+    const std::vector<float> y = experts.run_down(h, nullptr, experts.num_experts());
+    experts.expect_down(h, y);
+    EXPECT_EQ(experts.run_down(h, nullptr, 2), y) << "in chunks";
+    for (const TileSize& tile : kTiles) {
+      EXPECT_EQ(experts.run_gate_up(&tile), h);
+      EXPECT_EQ(experts.run_down(h, &tile, experts.num_experts()), y);
+    }
+  }
+}
+
 /// Weights of int8 give the bits of the bfloat16 ones that they stand for, with any tile: so all that holds of those holds of these.
 TEST(Grouped, Int8HasTheBitsOfWhatItStandsFor) {
   for (const Case& c : cases()) {
@@ -230,13 +261,21 @@ TEST(Grouped, EveryInt8WeightIsExpandedExactly) {
 
 /// Expert 1's pairs begin anywhere, and are as many as there are: each has the bits that it has alone.
 TEST(Grouped, APairsBitsAreItsOwn) {
-  for (const auto& [precision, type] : {std::pair(Precision::kBfloat16, WeightType::kBf16), {Precision::kBfloat16, WeightType::kInt8},
-                                        {Precision::kFloat32, WeightType::kBf16}}) {
+  using Way = std::tuple<Precision, WeightType, GroupedKernel>;
+  for (const auto& [precision, type, kernel] : {Way(Precision::kBfloat16, WeightType::kBf16, GroupedKernel::kMma),
+                                                Way(Precision::kBfloat16, WeightType::kBf16, GroupedKernel::kWgmma),
+                                                Way(Precision::kBfloat16, WeightType::kInt8, GroupedKernel::kMma),
+                                                Way(Precision::kFloat32, WeightType::kBf16, GroupedKernel::kMma)}) {
+    if (kernel == GroupedKernel::kWgmma && !has_wgmma()) {
+      continue;
+    }
     Experts alone(72, 48, precision, {0, 1}, 1, 0, type);
+    alone.kernel = kernel;
     const std::vector<float> h = alone.run_gate_up(nullptr);
     const std::vector<float> y = alone.run_down(h, nullptr, 2);
     for (const std::int32_t count : {2, 15, 16, 17, 31, 63, 64, 65, 70, 140}) {
       Experts among(72, 48, precision, {count % 7, count, 0, 3}, 200, 5, type);
+      among.kernel = kernel;
       std::copy(alone.x.begin(), alone.x.end(), among.x.begin());
       among.store();
       std::copy(alone.stored_gate_up.begin(), alone.stored_gate_up.end(), among.stored_gate_up.begin());

@@ -50,6 +50,17 @@ def check_int8():
         assert on_gpu[key] == two[key] == on_cpu[key], (key, on_gpu[key], two[key], on_cpu[key])
 
 
+def check_wgmma():
+    by_mma = answer("--device", "cuda", dtype="bf16")
+    by_wgmma = run("generate", "--model", DEMO, "--prompt", "What is 3 + 4?", "--gen-length", "32", "--json", "--device", "cuda",
+                   "--device-kernel", "wgmma")
+    assert "simulator only" in by_wgmma.stderr, by_wgmma.stderr
+    assert json.loads(by_wgmma.stdout)["tokens"] == by_mma["tokens"]
+    for more, code in ((["--device", "cuda", "--dtype", "int8"], 3), (["--device", "cuda", "--dtype", "f32"], 3), (["--device", "cpu"], 2)):
+        refused = run("generate", "--model", DEMO, "--prompt", "x", "--device-kernel", "wgmma", *more, code=code)
+        assert "--device-kernel wgmma" in refused.stderr, refused.stderr
+
+
 def check_packed_int8():
     with tempfile.TemporaryDirectory() as folder:
         packed = os.path.join(folder, "demo.int8")
@@ -69,5 +80,6 @@ check_info()
 check_generate()
 check_int8()
 check_packed_int8()
+check_wgmma()
 check_refusals()
 print("info, generate and refusals with a simulated GPU: as expected")

@@ -16,6 +16,7 @@
 #include "base/format.h"
 #include "fiber.h"
 #include "memory.h"
+#include "simulator/hopper.h"
 
 namespace simulator {
 namespace {
@@ -30,6 +31,7 @@ struct Wait {
   const char* what;
   std::source_location where;
   unsigned mask;  // 0: the whole block
+  const std::function<bool()>* is_ready = nullptr;  // nobody else
 };
 
 std::string described(const Wait& wait) {
@@ -59,6 +61,7 @@ class Block {
   void run(const Launch& launch, const std::function<void()>& body, bool backwards);
   int meet_all(int value, const Wait& wait);
   void meet_lanes(void* payload, Act act, const Wait& wait);
+  void wait_until(const Wait& wait) { sleep(wait); }
   std::byte* shared() { return reinterpret_cast<std::byte*>(shared_.data()); }
   bool runs() const { return body_ != nullptr; }
 
@@ -69,6 +72,7 @@ class Block {
   void sleep(const Wait& wait);
   void wake(Thread& thread);
   void open_barrier();
+  bool wake_ready();
   std::string standstill() const;
   void check_shared_memory() const;
 
@@ -116,17 +120,24 @@ void Block::prepare(const Launch& launch, bool backwards) {
 void Block::run(const Launch& launch, const std::function<void()>& body, bool backwards) {
   prepare(launch, backwards);
   body_ = &body;
-  while (!ready_.empty() && !error_) {
-    Thread& thread = threads_[ready_.front()];
-    ready_.pop_front();
-    step(thread);
-  }
+  do {
+    while (!ready_.empty() && !error_) {
+      Thread& thread = threads_[ready_.front()];
+      ready_.pop_front();
+      step(thread);
+    }
+  } while (!error_ && wake_ready());
   body_ = nullptr;
+  const bool has_waited = end_block();
   if (error_) {
     std::rethrow_exception(error_);
   }
   if (alive_ > 0) {
     throw Fault(standstill());
+  }
+  if (!has_waited) {
+    throw Fault(unmask::format("{}: block ({}, {}, {}) ended without waiting for its copies of boxes or products", launch_->kernel, blockIdx.x,
+                               blockIdx.y, blockIdx.z));
   }
   check_shared_memory();
 }
@@ -194,10 +205,24 @@ void Block::open_barrier() {
   barrier_sum_ = 0;
   at_barrier_ = 0;
   for (Thread& thread : threads_) {
-    if (thread.wait && thread.wait->mask == 0) {
+    if (thread.wait && thread.wait->mask == 0 && thread.wait->is_ready == nullptr) {
       wake(thread);
     }
   }
+}
+
+/// Those that wait for something to become true, and find it so.
+bool Block::wake_ready() {
+  try {
+    for (Thread& thread : threads_) {
+      if (!thread.done && thread.wait && thread.wait->is_ready != nullptr && (*thread.wait->is_ready)()) {
+        wake(thread);
+      }
+    }
+  } catch (...) {
+    error_ = std::current_exception();
+  }
+  return !error_ && !ready_.empty();
 }
 
 void Block::meet_lanes(void* payload, Act act, const Wait& wait) {
@@ -281,6 +306,10 @@ void run(const Launch& launch, const std::function<void()>& thread) {
 }
 
 std::byte* dynamic_shared_memory() { return block.shared(); }
+
+void wait_until(const std::function<bool()>& is_ready, const char* what, const std::source_location& where) {
+  block.wait_until({.what = what, .where = where, .mask = 0, .is_ready = &is_ready});
+}
 
 int meet_in_block(int value, const char* what, const std::source_location& where) {
   return block.meet_all(value, {.what = what, .where = where, .mask = 0});

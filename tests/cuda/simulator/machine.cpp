@@ -3,7 +3,10 @@
 #include <array>
 #include <atomic>
 #include <cstdio>
+#include <string_view>
 #include <utility>
+
+#include <cuda.h>
 
 #include "memory.h"
 #include "simulator/control.h"
@@ -154,6 +157,12 @@ cudaError_t cudaDriverGetVersion(int* version) {
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
   *version = 13000;
+  return noted(cudaSuccess);
+}
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long, cudaDriverEntryPointQueryResult* result) {
+  const bool known = std::string_view(name) == "cuTensorMapEncodeTiled";
+  *function = known ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled) : nullptr;
+  *result = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return noted(cudaSuccess);
 }
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute attribute, int value) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "simulator/block.h"
+#include "simulator/hopper.h"
 #include "simulator/types.h"
 
 namespace simulator {
@@ -67,6 +68,7 @@ inline void wait_copies(std::size_t pending) {
   while (mine.groups.size() > pending) {
     for (const AsyncCopy& copy : mine.groups.front()) {
       copy.from == nullptr ? std::memset(copy.to, 0, 16) : std::memcpy(copy.to, copy.from, 16);
+      wrote(copy.to);
     }
     mine.groups.pop_front();
   }

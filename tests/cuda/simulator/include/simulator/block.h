@@ -35,6 +35,9 @@ inline constinit thread_local long long launch_of_thread = 0;
 /// The running block's dynamic shared memory, filled with 0xFF when the block began.
 std::byte* dynamic_shared_memory();
 
+/// Until it says so. It is asked when no thread of the block can go on without.
+void wait_until(const std::function<bool()>& is_ready, const char* what, const std::source_location& where);
+
 /// All threads of the block that have not ended meet; `value` of all of them are added up.
 int meet_in_block(int value, const char* what, const std::source_location& where);
 
