@@ -18,7 +18,7 @@ std::span<const KernelFamily* const> kernel_families() {
 const KernelFamily& choose_kernel_family(std::string_view name, Precision precision) {
   std::string known;
   for (const KernelFamily* family : kernel_families()) {
-    if (name == "auto" && family->serves(precision) && family->supported()) {
+    if (name == "auto" && is_for_auto(*family, precision)) {
       return *family;
     }
     if (name == family->name) {

@@ -170,6 +170,7 @@ struct PanelKernels {
   void (*add_down)(const PanelAddProblem&);
   void (*gate_up_quantised)(const QuantisedGateUpProblem&);
   void (*add_down_quantised)(const QuantisedAddProblem&);
+  bool rounds_weights = false;  ///< quantised ones become bfloat16 on the way; else numbers are multiplied, and sums of them scaled
 };
 
 /// Bytes of the tiles of so many rows of k inputs.
@@ -206,13 +207,22 @@ struct KernelFamily {
   /// Measured with tiles; slower arithmetic needs fewer, but of that nothing has been measured.
   std::int64_t rows_that_hide_weights = 200;
 
+  /// Where it is supported but slower than a family behind it, which is then what "auto" takes; null: nowhere.
+  bool (*slow_here)() = nullptr;
+
+  bool is_slow() const { return slow_here != nullptr && supported() && slow_here(); }
   bool serves(Precision precision) const { return inputs == Precision::kFloat32 || precision == Precision::kBfloat16; }
 };
 
 /// All families of this build, best first; the last one is the plainest and runs everywhere.
 std::span<const KernelFamily* const> kernel_families();
 
-/// "auto": the first family that this processor supports and that serves the precision; else the family of that name.
+/// Whether "auto" may take the family on this processor.
+inline bool is_for_auto(const KernelFamily& family, Precision precision) {
+  return family.serves(precision) && family.supported() && !family.is_slow();
+}
+
+/// "auto": the first family that is_for_auto(); else the family of that name.
 /// Throws Error(kUsage) for a name that is unknown, unsupported or of no use here, saying what there is.
 const KernelFamily& choose_kernel_family(std::string_view name, Precision precision);
 

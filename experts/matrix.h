@@ -15,8 +15,8 @@ namespace unmask::experts {
 
 /// The order of a matrix in memory.
 ///   kRows:   as a checkpoint stores it, row-major without padding.
-///   kPanels: [rows / 16][cols / 32] tiles of [16 pairs of cols][16 rows][2], as AMX and AVX2 take them: a panel of 16 rows
-///            is one stream of bytes. Rows and columns are padded with zeros to whole tiles.
+///   kPanels: [rows / 16][cols / 32] tiles of [16 pairs of cols][16 rows][2], as AMX and vectors take them: a panel of 16
+///            rows is one stream of bytes. Rows and columns are padded with zeros to whole tiles.
 ///   kQuantised: panels of fewer bits, see quantised.h; the same for every kernel family.
 enum class Layout { kRows, kPanels, kQuantised };
 

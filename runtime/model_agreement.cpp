@@ -9,11 +9,11 @@
 namespace unmask::runtime {
 namespace {
 
-/// The names of the families that this processor can run for the precision, each between blanks.
-std::string supported_names(experts::Precision precision) {
+/// The names of the families that "auto" may take on this processor, each between blanks.
+std::string names_for_auto(experts::Precision precision) {
   std::string names = " ";
   for (const experts::KernelFamily* family : experts::kernel_families()) {
-    names += family->serves(precision) && family->supported() ? std::string(family->name) + " " : "";
+    names += is_for_auto(*family, precision) ? std::string(family->name) + " " : "";
   }
   return names;
 }
@@ -28,7 +28,7 @@ const experts::KernelFamily& agree_on_kernels(comm::Communicator& comm, const st
     return *mine;
   }
   std::vector<std::string> names;
-  for (const auto& bytes : comm.all_gather(ByteWriter().put(supported_names(precision)).take())) {
+  for (const auto& bytes : comm.all_gather(ByteWriter().put(names_for_auto(precision)).take())) {
     names.push_back(ByteReader(bytes).get_text());
   }
   for (const experts::KernelFamily* family : experts::kernel_families()) {
@@ -41,7 +41,7 @@ const experts::KernelFamily& agree_on_kernels(comm::Communicator& comm, const st
       return *family;
     }
     if (log != nullptr && names[comm.rank().at()].find(word) != std::string::npos) {
-      log->info("kernels {} are left out: rank {} cannot run them", family->name, without - names.begin());
+      log->info("kernels {} are left out: rank {} cannot run them, or only slowly", family->name, without - names.begin());
     }
   }
   UNMASK_CHECK(false, "no kernel family runs everywhere, not even {}", mine->name);

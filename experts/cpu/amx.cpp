@@ -15,6 +15,7 @@ namespace unmask::experts::cpu {
 namespace {
 
 #include "experts/cpu/avx512_all.inc.h"
+#include "experts/cpu/attention.inc.h"
 #include "experts/cpu/amx_tiles.inc.h"
 #include "experts/cpu/amx_walk.inc.h"
 #include "experts/cpu/amx_products.inc.h"
@@ -48,7 +49,7 @@ bool supported() {
 
 const KernelFamily& amx_family() {
   static const PanelKernels panels = {.value_bytes = sizeof(bfloat16), .tile_rows = tile_rows, .gemm = panel_gemm, .gate_up = panel_gate_up, .add_down = panel_add_down,
-                                      .gate_up_quantised = quantised_gate_up, .add_down_quantised = quantised_add_down};
+                                      .gate_up_quantised = quantised_gate_up, .add_down_quantised = quantised_add_down, .rounds_weights = true};
   static const KernelFamily family = {
       .name = "amx", .needs = "AMX-BF16, AVX-512 F, BW, DQ, VL and BF16, and the system's leave to use tiles",
       .supported = supported, .panels = &panels, .gemm = gemm, .rms_norm = rms_norm,

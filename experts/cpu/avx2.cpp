@@ -3,6 +3,7 @@
 // other file can be linked to code of this instruction set.
 #include <immintrin.h>
 #include <algorithm>
+#include <utility>
 
 #include "experts/cpu/families.h"
 #include "experts/quantised.h"
@@ -32,10 +33,12 @@ constexpr std::int64_t kGemmOutputs = 2;
 #include "experts/cpu/heads.inc.h"
 #include "experts/cpu/head.inc.h"
 #include "experts/cpu/avx2_block.inc.h"
-#include "experts/cpu/avx2_walk.inc.h"
-#include "experts/cpu/avx2_products.inc.h"
-#include "experts/cpu/avx2_quantised.inc.h"
-#include "experts/cpu/avx2_attention.inc.h"
+#include "experts/cpu/block.inc.h"
+#include "experts/cpu/float_panels.inc.h"
+#include "experts/cpu/block_walk.inc.h"
+#include "experts/cpu/block_products.inc.h"
+#include "experts/cpu/block_quantised.inc.h"
+#include "experts/cpu/block_attention.inc.h"
 
 bool supported() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

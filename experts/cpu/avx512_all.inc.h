@@ -24,5 +24,4 @@ constexpr std::int64_t kGemmOutputs = 4;
 #include "experts/cpu/gemm.inc.h"
 #include "experts/cpu/elementwise.inc.h"
 #include "experts/cpu/heads.inc.h"
-#include "experts/cpu/attention.inc.h"
 #include "experts/cpu/head.inc.h"

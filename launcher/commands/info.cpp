@@ -115,6 +115,7 @@ Json kernels_json() {
     one["name"] = family->name;
     one["needs"] = family->needs;
     one["supported"] = family->supported();
+    one["slow"] = family->is_slow();
     out.push_back(std::move(one));
   }
   return out;
@@ -183,7 +184,9 @@ std::string readable(const Json& object, const std::string& indent) {
       out += format("{}{}\n", indent, name);
       for (const Json& one : value) {
         out += format("{}  {:<24} {}{}\n", indent, one["name"].get<std::string>(), one["needs"].get<std::string>(),
-                      one["supported"].get<bool>() ? "" : " (not on this processor)");
+                      !one["supported"].get<bool>()  ? " (not on this processor)"
+                      : one.value("slow", false) ? " (slow on this processor: only by --kernel)"
+                                                 : "");
       }
     } else {
       const std::string text = value.is_string() ? value.get<std::string>() : value.is_null() ? "none" : plain_text(key, value);

@@ -35,6 +35,14 @@ TEST_P(KernelsTest, ForcedByNameIsTheOneThatRuns) {
   EXPECT_EQ(&choose_kernel_family(GetParam()->name, Precision::kBfloat16), GetParam());
 }
 
+TEST_P(KernelsTest, AutoLeavesItOutWhereItIsSlow) {
+  KernelFamily slow = *GetParam();
+  slow.slow_here = [] { return true; };
+  EXPECT_FALSE(is_for_auto(slow, Precision::kBfloat16));
+  EXPECT_EQ(is_for_auto(*GetParam(), Precision::kBfloat16), !GetParam()->is_slow());
+  EXPECT_TRUE(is_for_auto(choose_kernel_family("auto", Precision::kBfloat16), Precision::kBfloat16));
+}
+
 TEST_P(KernelsTest, ServesFloat32OrSaysThatItDoesNot) {
   if (GetParam()->serves(Precision::kFloat32)) {
     EXPECT_EQ(&choose_kernel_family(GetParam()->name, Precision::kFloat32), GetParam());

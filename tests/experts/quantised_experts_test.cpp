@@ -53,10 +53,10 @@ class QuantisedExpertsTest : public testing::TestWithParam<Case> {
   std::mt19937 random_{12};
 };
 
-/// The weights as this family takes them: exact where panels meet rows of floats, else rounded.
+/// The weights as this family takes them.
 std::vector<float> expanded(const Matrix& m, const KernelFamily& family) {
   std::vector<float> out(size(m.rows() * m.cols()));
-  if (family.panels != nullptr && family.panels->value_bytes == sizeof(float)) {
+  if (family.panels != nullptr && !family.panels->rounds_weights) {
     expand_rows(m, 0, m.rows(), out.data());
     return out;
   }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included inside an anonymous namespace by avx2.cpp: panel products of quantised weights (experts/quantised.h).
+// Included inside an anonymous namespace behind block_products.inc.h: panel products of quantised weights (experts/quantised.h).
 //
 //   total [rows][16 outputs] += scale[16 outputs] * (sum over a group of x[row][k] * number[k][16 outputs])
 //
-// Numbers become floats in registers, for each block of rows anew; that takes two to three instructions for 8 of them. A product
-// of each with its scale, rounded to bfloat16 as other families take weights, would take five.
+// Numbers become floats in registers, for each block of rows anew; that takes two to three instructions for a register of them. A
+// product of each with its scale, rounded to bfloat16 as other families take weights, would take five.
 
 /// 16 scales of a group, times a power of two.
 inline Vec load_scales(const char* scales, float times) { return load(reinterpret_cast<const bfloat16*>(scales)) * broadcast(times); }
@@ -36,8 +36,7 @@ struct Int8Numbers {
   static Vec get(const char* tile, int k) {
     Vec v;
     for (int p = 0; p < kParts; ++p) {
-      const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(tile + k * kPanelRows + p * kNativeLanes));
-      v.part[p] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+      v.part[p] = native_number(tile + k * kPanelRows + p * kNativeLanes);
     }
     return v;
   }
@@ -45,15 +44,12 @@ struct Int8Numbers {
 
 struct Int4Numbers {
   static constexpr WeightType kType = WeightType::kInt4;
-  static constexpr float kUnit = 0x1p-28F;
+  static constexpr float kUnit = kNibbleUnit;
 
-  /// Four bits go to the top of their lane, where their sign is the lane's: times 2^28.
   static Vec get(const char* tile, int k) {
     Vec v;
     for (int p = 0; p < kParts; ++p) {
-      const __m256i words = _mm256_load_si256(reinterpret_cast<const __m256i*>(tile + k / 8 * kLineBytes) + p);
-      const __m256i up = _mm256_slli_epi32(words, 28 - k % 8 * 4);
-      v.part[p] = _mm256_cvtepi32_ps(k % 8 == 0 ? up : _mm256_and_si256(up, _mm256_set1_epi32(-0x10000000)));
+      v.part[p] = native_nibble(tile + k / 8 * kLineBytes + p * kNativeBytes, k % 8);
     }
     return v;
   }
@@ -62,14 +58,20 @@ struct Int4Numbers {
 /// A partial sum is that of a group.
 template <class Numbers>
 struct NarrowNumbers {
-  static constexpr int kRowsOfTwo = 2;
+  static constexpr int kRowsOfTwo = kRowsOfTwoNumbers;
   static constexpr std::int64_t kStepsPerSum = quantised_form(Numbers::kType).group / kTileInputs;
   Blocks<Numbers::kType> blocks;
   Vec scales = {};
 
   explicit NarrowNumbers(const char* panel) : blocks(panel) {}
   void begin_sum() { scales = load_scales(blocks.scales(), Numbers::kUnit); }
-  Vec get(int k) const { return Numbers::get(blocks.tile, k); }
+  Vec get(int k) const {
+    if constexpr (kTileProducts == kTileInputs) {
+      return Numbers::get(blocks.tile, k);
+    } else {
+      return pairs_of(Numbers::get(blocks.tile, 2 * k), Numbers::get(blocks.tile, 2 * k + 1));
+    }
+  }
   void add_to(Vec& total, const Vec& sum) const { total = madd(sum, scales, total); }
   void next() { blocks.next(); }
 };
@@ -78,14 +80,14 @@ template <class Numbers>
 inline void gate_up_of(const QuantisedGateUpProblem& g) {
   const PanelWalk& w = g.product.walk;
   walk(w,
-       NarrowSource<NarrowNumbers<Numbers>, TwoMatrices>{{bytes_of(g.gate), bytes_of(g.up), nullptr, nullptr, quantised_panel_bytes(g.type, w.k), w.num_panels}},
+       BlockSource<NarrowNumbers<Numbers>, TwoMatrices>{{bytes_of(g.gate), bytes_of(g.up), nullptr, nullptr, quantised_panel_bytes(g.type, w.k), w.num_panels}},
        ActivateSums{g.product});
 }
 
 template <class Numbers>
 inline void add_down_of(const QuantisedAddProblem& g) {
   const PanelWalk& w = g.product.walk;
-  walk(w, NarrowSource<NarrowNumbers<Numbers>, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), quantised_panel_bytes(g.type, w.k), w.num_panels}},
+  walk(w, BlockSource<NarrowNumbers<Numbers>, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), quantised_panel_bytes(g.type, w.k), w.num_panels}},
        AddSums{g.product});
 }
 

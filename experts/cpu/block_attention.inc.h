@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included inside an anonymous namespace by avx2.cpp: attention in register blocks, with a running softmax.
+// Included inside an anonymous namespace behind block_products.inc.h: attention in register blocks, with a running softmax.
 //
 //   lanes are queries:   scores [48 keys][16 queries] = keys * queries       broadcast: a key's value
 //                        maximum, exponential, total: lane by lane
@@ -82,7 +82,7 @@ inline void widen_block(const AttentionProblem& a, const Stored* keys, const Sto
 /// scores [48 keys][16 queries of a group], not yet scaled.
 void score_block(const AttentionRoom& room, const float* queries) {
   for (std::int64_t j = 0; j < kKeysAtOnce; j += kMostRows) {
-    BlockRows<kMostRows, 1> rows{.at = {}, .step = kStep};
+    LooseRows<float, kMostRows, 1> rows{.at = {}, .step = kStep};
     for (int r = 0; r < kMostRows; ++r) {
       rows.at[r] = room.keys + (j + r) * room.key_stride;
     }
@@ -128,11 +128,10 @@ inline void mix_rows(const AttentionProblem& a, const AttentionRoom& room, std::
   for (std::int64_t d = 0; d < room.dim; d += kLanes) {
     const std::int64_t count = std::min<std::int64_t>(kLanes, a.head_dim - d);
     float* out = a.out + first_row * a.out_stride + d;
-    BlockRows<R, kLanes> rows{.at = {}, .step = kStep * kLanes};
+    const EvenRows<float, 1, kLanes> rows{.at = room.scores + lane, .step = kStep * kLanes};
     BlockSums<R, 1> sums;
     for (int r = 0; r < R; ++r) {
-      rows.at[r] = room.scores + lane + r;
-      sums.of[0][r] = is_first ? broadcast(0.0F) : load_padded(out + r * a.out_stride, count) * spread(correction + lane + r);
+      sums.of[0][r] = is_first ? broadcast(0.0F) : load_padded(out + r * a.out_stride, count) * broadcast(correction[lane + r]);
     }
     WideWeights<kStep> weights[1] = {WideWeights<kStep>(room.values + d * kKeysAtOnce)};
     Nothing nothing;
@@ -150,14 +149,7 @@ void mix_group(const AttentionProblem& a, const AttentionRoom& room, std::int64_
   for (std::int64_t block = 0; block < num_blocks; ++block) {
     const auto lane = static_cast<int>(num_rows * block / num_blocks);
     const auto rows = static_cast<int>(num_rows * (block + 1) / num_blocks) - lane;
-    switch (rows) {
-      case 1: mix_rows<1>(a, room, first_row + lane, lane, corrections, is_first); break;
-      case 2: mix_rows<2>(a, room, first_row + lane, lane, corrections, is_first); break;
-      case 3: mix_rows<3>(a, room, first_row + lane, lane, corrections, is_first); break;
-      case 4: mix_rows<4>(a, room, first_row + lane, lane, corrections, is_first); break;
-      case 5: mix_rows<5>(a, room, first_row + lane, lane, corrections, is_first); break;
-      default: mix_rows<6>(a, room, first_row + lane, lane, corrections, is_first);
-    }
+    with_constant<kMostRows>(rows, [&](auto count) { mix_rows<count>(a, room, first_row + lane, lane, corrections, is_first); });
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included inside an anonymous namespace by avx2.cpp: where the panels of each product lie, and what becomes of its sums.
+// Included inside an anonymous namespace behind block_walk.inc.h: where the panels of each product lie, and what becomes of its sums.
 
-inline std::int64_t panel_bytes(std::int64_t k) { return up_to(k, kTileInputs) * NarrowWeights::kTileBytes; }
+inline std::int64_t panel_bytes(std::int64_t k) { return up_to(k, kTileInputs) * kTileBytes; }
 inline const char* bytes_of(const void* p) { return static_cast<const char*>(p); }
 
 /// Panels of one matrix, two at a time.
@@ -36,9 +36,9 @@ struct TwoMatrices {
   }
 };
 
-/// Streams that become floats in registers, for each block anew.
+/// Streams that are expanded in registers, for each block anew.
 template <class Weights, class Panels>
-struct NarrowSource {
+struct BlockSource {
   Panels panels;
 
   template <class Sink>
@@ -85,7 +85,7 @@ struct AddSums {
   void take(const Block& b) const {
     for (int r = 0; r < b.num_rows; ++r) {
       const std::int64_t row = b.row + r;
-      const Vec weight = spread(&g.picked[row].weight);
+      const Vec weight = broadcast(g.picked[row].weight);
       const bool is_old = g.begins == nullptr || g.begins[row] == 0;
       for (int s = 0; s < b.num_streams; ++s) {
         const std::int64_t panel = 2 * b.group + s;
@@ -108,7 +108,7 @@ struct ActivateSums {
     const std::int64_t num_tiles = up_to(g.width, kTileInputs);
     for (int r = 0; r < b.num_rows; ++r) {
       const std::int64_t row = b.row + r;
-      float* h = reinterpret_cast<float*>(g.h) + (row / kPanelRows * num_tiles + panel / 2) * kTileFloats + row % kPanelRows * kTileInputs + panel % 2 * kLanes;
+      Value* h = reinterpret_cast<Value*>(g.h) + (row / kPanelRows * num_tiles + panel / 2) * kTileValues + row % kPanelRows * kTileInputs + panel % 2 * kLanes;
       store(activated(b.sums[0][r], b.sums[1][r]), h);
       if (panel % 2 == 0 && (panel + 1) * kPanelRows >= g.width) {  // the last tile is only half full
         store(broadcast(0.0F), h + kLanes);
@@ -121,29 +121,31 @@ struct ActivateSums {
 };
 
 void panel_gemm(const PanelGemmProblem& g) {
-  walk(g.walk, NarrowSource<NarrowWeights, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), panel_bytes(g.walk.k), g.walk.num_panels}}, StoreSums{g});
+  walk(g.walk, BlockSource<PanelWeights, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), panel_bytes(g.walk.k), g.walk.num_panels}}, StoreSums{g});
 }
 
 void panel_add_down(const PanelAddProblem& g) {
-  walk(g.walk, NarrowSource<NarrowWeights, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), panel_bytes(g.walk.k), g.walk.num_panels}}, AddSums{g});
+  walk(g.walk, BlockSource<PanelWeights, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), panel_bytes(g.walk.k), g.walk.num_panels}}, AddSums{g});
 }
 
 void panel_gate_up(const PanelGateUpProblem& g) {
   walk(g.walk,
-       NarrowSource<NarrowWeights, TwoMatrices>{{bytes_of(g.gate), bytes_of(g.up), bytes_of(g.next_gate), bytes_of(g.next_up), panel_bytes(g.walk.k), g.walk.num_panels}},
+       BlockSource<PanelWeights, TwoMatrices>{{bytes_of(g.gate), bytes_of(g.up), bytes_of(g.next_gate), bytes_of(g.next_up), panel_bytes(g.walk.k), g.walk.num_panels}},
        ActivateSums{g});
 }
 
 void tile_rows(const RowTilesProblem& t) {
   const std::int64_t num_tiles = up_to(t.k, kTileInputs);
-  auto* tiles = reinterpret_cast<float*>(t.tiles);
+  constexpr Precision kPrecision = sizeof(Value) == sizeof(bfloat16) ? Precision::kBfloat16 : Precision::kFloat32;
+  auto* tiles = reinterpret_cast<Value*>(t.tiles);
   for (std::int64_t r = 0; r < t.rows; ++r) {
     const float* x = t.x + (t.picked != nullptr ? t.picked[r].row : r) * t.x_stride;
-    float* line = tiles + r / kPanelRows * num_tiles * kTileFloats + r % kPanelRows * kTileInputs;
-    for (std::int64_t k = 0; k < t.k; k += kTileInputs, line += kTileFloats) {
+    Value* line = tiles + r / kPanelRows * num_tiles * kTileValues + r % kPanelRows * kTileInputs;
+    for (std::int64_t k = 0; k < t.k; k += kTileInputs, line += kTileValues) {
       for (std::int64_t half = 0; half < kTileInputs; half += kLanes) {
         const std::int64_t count = t.k - k - half;
-        store(count >= kLanes ? load(x + k + half) : count > 0 ? load_some(x + k + half, count) : broadcast(0.0F), line + half);
+        const Vec v = count >= kLanes ? load(x + k + half) : count > 0 ? load_some(x + k + half, count) : broadcast(0.0F);
+        store(rounded(v, kPrecision), line + half);
       }
     }
   }
