@@ -5,6 +5,7 @@
 constexpr int kMostRows = 6;
 constexpr int kRowsOfTwoPlain = 3;
 constexpr int kRowsOfTwoNumbers = 2;
+constexpr std::int64_t kRowsFromRegisters = 1 << 30;  // of quantised weights: those of all rows, for each block anew
 constexpr bool kBlocksStayInTiles = false;
 constexpr auto kInto = _MM_HINT_T0;  // memory that is asked for
 

@@ -5,6 +5,7 @@
 constexpr int kMostRows = 8;
 constexpr int kRowsOfTwoPlain = kMostRows;
 constexpr int kRowsOfTwoNumbers = kMostRows;
+constexpr std::int64_t kRowsFromRegisters = 16;  // of quantised weights, for each block anew; for more they are expanded before
 constexpr bool kBlocksStayInTiles = true;
 constexpr auto kInto = _MM_HINT_T1;  // memory that is asked for
 

@@ -22,9 +22,3 @@ struct PanelWeights : Plain {
   }
   void next() { at += kTileBytes; }
 };
-
-/// Two inputs of 16 outputs side by side: numbers of up to eight bits, times a power of two, which are bfloat16 without rounding.
-inline Vec pairs_of(const Vec& first, const Vec& second) {
-  const auto low = reinterpret_cast<NativeBits>(first.part[0]) >> 16;
-  return {{reinterpret_cast<Native>(low | reinterpret_cast<NativeBits>(second.part[0]))}};
-}

@@ -55,6 +55,15 @@ struct Int4Numbers {
   }
 };
 
+/// Two inputs of 16 outputs in the order of a panel: numbers of up to eight bits, times a power of two, are bfloat16 without rounding.
+inline Vec pairs_of(const Vec& first, const Vec& second) {
+  Vec pairs;
+  for (int p = 0; p < kParts; ++p) {
+    pairs.part[p] = reinterpret_cast<Native>(reinterpret_cast<NativeBits>(first.part[p]) >> 16 | reinterpret_cast<NativeBits>(second.part[p]));
+  }
+  return pairs;
+}
+
 /// A partial sum is that of a group.
 template <class Numbers>
 struct NarrowNumbers {
@@ -76,18 +85,69 @@ struct NarrowNumbers {
   void next() { blocks.next(); }
 };
 
+/// The same, expanded before to a panel of bfloat16.
+template <class Numbers>
+struct ExpandedNumbers : NarrowNumbers<Numbers> {
+  PanelWeights panel;
+
+  ExpandedNumbers(const char* numbers, const char* expanded) : NarrowNumbers<Numbers>(numbers), panel(expanded) {}
+  Vec get(int k) const { return panel.get(k); }
+  void next() {
+    NarrowNumbers<Numbers>::next();
+    panel.next();
+  }
+};
+
+template <class Numbers>
+void expand_numbers(const char* numbers, std::int64_t num_tiles, char* panel) {
+  Blocks<Numbers::kType> blocks(numbers);
+  for (std::int64_t tile = 0; tile < num_tiles; ++tile, panel += kTileBytes, blocks.next()) {
+#pragma GCC unroll 16
+    for (int k = 0; k < kTileInputs; k += 2) {
+      const Vec line = pairs_of(Numbers::get(blocks.tile, k), Numbers::get(blocks.tile, k + 1));
+      __builtin_memcpy(panel + k / 2 * kLineBytes, &line, sizeof line);
+    }
+  }
+}
+
+/// Streams that few rows take from registers, and many from panels that stay in the second cache.
+template <class Numbers, class Panels>
+struct NumbersSource {
+  Panels panels;
+  bfloat16* workspace;  ///< [2 panels]
+
+  template <class Sink>
+  void run(const PanelWalk& w, std::int64_t number, const Group& group, const Sink& sink) const {
+    if (w.rows <= kRowsFromRegisters) {
+      return BlockSource<NarrowNumbers<Numbers>, Panels>{panels}.run(w, number, group, sink);
+    }
+    const std::int64_t num_tiles = up_to(w.k, kTileInputs);
+    char* expanded[2];
+    for (int s = 0; s < 2; ++s) {
+      expanded[s] = reinterpret_cast<char*>(workspace) + s * panel_bytes(w.k);
+      if (s < group.num_streams) {
+        expand_numbers<Numbers>(group.now[s], num_tiles, expanded[s]);
+      }
+    }
+    const ExpandedNumbers<Numbers> weights[2] = {{group.now[0], expanded[0]}, {group.now[1], expanded[1]}};
+    walk_rows(w, number, group, weights, 0, sink);
+  }
+};
+
 template <class Numbers>
 inline void gate_up_of(const QuantisedGateUpProblem& g) {
   const PanelWalk& w = g.product.walk;
   walk(w,
-       BlockSource<NarrowNumbers<Numbers>, TwoMatrices>{{bytes_of(g.gate), bytes_of(g.up), nullptr, nullptr, quantised_panel_bytes(g.type, w.k), w.num_panels}},
+       NumbersSource<Numbers, TwoMatrices>{{bytes_of(g.gate), bytes_of(g.up), nullptr, nullptr, quantised_panel_bytes(g.type, w.k), w.num_panels},
+                                           g.workspace},
        ActivateSums{g.product});
 }
 
 template <class Numbers>
 inline void add_down_of(const QuantisedAddProblem& g) {
   const PanelWalk& w = g.product.walk;
-  walk(w, BlockSource<NarrowNumbers<Numbers>, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), quantised_panel_bytes(g.type, w.k), w.num_panels}},
+  walk(w, NumbersSource<Numbers, OneMatrix>{{bytes_of(g.w), bytes_of(g.next_w), quantised_panel_bytes(g.type, w.k), w.num_panels},
+                                            g.workspace},
        AddSums{g.product});
 }
 
