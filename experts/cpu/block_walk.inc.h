@@ -17,7 +17,7 @@ constexpr std::int64_t up_to(std::int64_t count, std::int64_t each) { return (co
 /// Rows in blocks of nearly the same size, which a family may keep inside row tiles.
 class RowBlocks {
  public:
-  explicit RowBlocks(std::int64_t rows) : rows_(rows), span_(kBlocksStayInTiles ? kPanelRows : rows), each_(up_to(span_, kMostRows)) {}
+  explicit RowBlocks(std::int64_t rows) : rows_(rows), span_(kBlocksStayInTiles ? kPanelRows : std::max<std::int64_t>(1, rows)), each_(up_to(span_, kMostRows)) {}
   std::int64_t count() const { return rows_ / span_ * each_ + up_to(rows_ % span_, kMostRows); }
   std::int64_t begin(std::int64_t block) const { return of_span(block, 0); }
   std::int64_t end(std::int64_t block) const { return of_span(block, 1); }
